@@ -1,0 +1,173 @@
+"""What makes a shard's cycle durable: one transactional producer, one checkpoint partition.
+
+The checkpoint topic is compacted: key the order id, value the order's state as JSON, null when nothing
+is left of it. The record `@shard` holds the next offset of each source partition. It, not the
+consumer group, is the authority on where to read on: a frozen former owner can move the group's
+offsets (aiokafka sends them without its generation), but cannot touch a fenced checkpoint.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from snacks.actors.orders import Entry
+from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
+from snacks.config import Settings
+
+log = structlog.get_logger(__name__)
+
+SHARD_KEY = "@shard"
+BATCH_BYTES = 256 * 1024
+LARGEST_REQUEST = 8 * 1024 * 1024
+STOP_TIMEOUT = 2.0
+
+_offsets = msgspec.json.Decoder(dict[str, int])
+
+
+class Restored(msgspec.Struct):
+    """What the checkpoint holds: encoded states by order id, and the next offset of each source topic."""
+
+    states: dict[str, bytes]
+    offsets: dict[str, int]
+
+
+class Checkpoint:
+    """The transactional log of one shard. Fence, restore, then commit; close it in every case."""
+
+    def __init__(self, settings: Settings, partition: int) -> None:
+        self.partition = partition
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+
+    async def fence(self) -> None:
+        """Start the producer: from here on no former owner of this shard can commit.
+
+        `init_transactions` raises the epoch of the shard's transactional id and aborts what a former
+        owner left open. Never share one transactional id between shards: it is the only fence.
+
+        Raises:
+            KafkaError, TimeoutError: the broker does not answer.
+        """
+        await self.close()
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka,
+            client_id=f"snacks-shard-{self.partition}",
+            transactional_id=f"{self._settings.group_id}-{self.partition}",
+            transaction_timeout_ms=int(self._settings.commit_timeout * 3000),
+            request_timeout_ms=int(self._settings.commit_timeout * 1000),
+            max_batch_size=BATCH_BYTES,
+            max_request_size=LARGEST_REQUEST,
+            compression_type="snappy",
+        )
+        async with asyncio.timeout(self._settings.commit_timeout):
+            await self._producer.start()
+
+    async def restore(self, progress: Callable[[int, int], None]) -> Restored:
+        """Read the checkpoint partition to the end that is seen now; `progress` gets (read, total) records.
+
+        Compaction and transaction markers leave gaps, so the position tells the end, not a count.
+
+        Raises:
+            KafkaError, TimeoutError: the broker does not answer.
+        """
+        restored = Restored({}, {})
+        source = TopicPartition(CHECKPOINTS, self.partition)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka,
+            client_id=f"snacks-restore-{self.partition}",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=LARGEST_REQUEST,
+            fetch_max_wait_ms=50,
+        )
+        try:
+            async with asyncio.timeout(self._settings.commit_timeout):
+                await consumer.start()
+                consumer.assign([source])
+                begin = (await consumer.beginning_offsets([source]))[source]
+                end = (await consumer.end_offsets([source]))[source]
+                consumer.seek(source, begin)
+            position, quiet = begin, 0
+            while position < end:
+                records = await consumer.getmany(source, timeout_ms=500)
+                for record in records.get(source, ()):
+                    _apply(restored, record.key, record.value)
+                reached = await consumer.position(source)
+                quiet = quiet + 1 if reached == position else 0
+                if quiet * 0.5 > self._settings.commit_timeout:
+                    raise TimeoutError(f"restore of shard {self.partition} stands still at offset {position}")
+                position = reached
+                progress(position - begin, end - begin)
+        finally:
+            await _stop(consumer.stop())
+        return restored
+
+    async def commit(
+        self,
+        states: Iterable[Entry],
+        aggregates: Iterable[Entry],
+        dead_letters: Iterable[Entry],
+        offsets: Mapping[str, int],
+    ) -> None:
+        """All of a cycle, or nothing of it: one transaction over the three topics.
+
+        Raises:
+            ProducerFenced: another owner has taken the shard over; nothing was committed.
+            KafkaError, TimeoutError: it may or may not be committed. Close, fence and restore.
+        """
+        if self._producer is None:
+            raise RuntimeError("fence the shard before a commit")
+        shard: Entry = (SHARD_KEY.encode(), msgspec.json.encode(offsets))
+        async with asyncio.timeout(self._settings.commit_timeout):
+            await self._producer.begin_transaction()
+            acknowledged: list[Awaitable[object]] = []
+            acknowledged += await self._send(AGGREGATES, aggregates)
+            acknowledged += await self._send(DEAD_LETTERS, dead_letters)
+            acknowledged += await self._send(CHECKPOINTS, [*states, shard])
+            await asyncio.gather(*acknowledged)
+            await self._producer.commit_transaction()
+
+    async def _send(self, topic: str, entries: Iterable[Entry]) -> list[Awaitable[object]]:
+        """Whole batches: a record of its own costs three times as much (docs/performance.md)."""
+        producer = self._producer
+        assert producer is not None  # noqa: S101  (for mypy; commit() checked it)
+        sent: list[Awaitable[object]] = []
+        batch = producer.create_batch()
+        for key, value in entries:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                sent.append(await producer.send_batch(batch, topic, partition=self.partition))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        if batch.record_count():
+            sent.append(await producer.send_batch(batch, topic, partition=self.partition))
+        return sent
+
+    async def close(self) -> None:
+        """Drop the producer. An open transaction of it is aborted by the next fence, or times out."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _stop(producer.stop())
+
+
+def _apply(restored: Restored, key: bytes, value: bytes | None) -> None:
+    name = key.decode()
+    if name == SHARD_KEY:
+        restored.offsets = _offsets.decode(value or b"{}")
+    elif value is None:
+        restored.states.pop(name, None)
+    else:
+        restored.states[name] = value
+
+
+async def _stop(stopping: Awaitable[None]) -> None:
+    """Without a broker, aiokafka's stop() can wait for ever."""
+    with suppress(KafkaError, TimeoutError):
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await stopping

@@ -1,0 +1,263 @@
+"""The consumer group hands out shards to this process; the host opens, feeds and drains them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from snacks.actors.shard import RETRY_FIRST, RETRY_LONGEST, Shard
+from snacks.actors.status import HostStatus
+from snacks.cdc.topics import CDC_TOPICS
+from snacks.config import Settings
+from snacks.documents import Documents
+
+log = structlog.get_logger(__name__)
+
+POLL_TIMEOUT = 0.2
+POLL_RECORDS = 5_000
+GROUP_COMMIT_EVERY = 1.0
+HEARTBEAT = 1.0
+
+
+class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
+    """All shards of this process. `run` is its one task; it ends only when cancelled."""
+
+    def __init__(
+        self, settings: Settings, documents: Documents, member: str = "", instance: str | None = None
+    ) -> None:
+        """Give a group member its shards' life.
+
+        `member`: a telling client id for Redpanda Console and other tools. `instance`: the id of a static
+        member (KIP-345): one that comes back with it gets its shards at once, without a rebalance, and
+        without waiting until the session of its former life has timed out.
+        """
+        self._settings = settings
+        self._documents = documents
+        self._member = member
+        self._instance = instance
+        self._reason = "not started"
+        self._consumer: AIOKafkaConsumer | None = None
+        self._leaving = False
+        self._shards: dict[int, Shard] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._committed: dict[TopicPartition, int] = {}
+
+    def status(self) -> HostStatus:
+        """What this process folds now."""
+        shards = [shard.status(self._lag(shard)) for _, shard in sorted(self._shards.items())]
+        stuck = [
+            f"shard {one.partition}: {one.reason or one.state}"
+            for one in shards
+            if _stuck(one.state, one.reason)
+        ]
+        reason = self._reason or "; ".join(stuck)
+        return HostStatus(self._settings.group_id, self._member, not reason, reason, shards)
+
+    # ── the poll loop ────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Join the group and fold until cancelled; a consumer that fails is built anew, with back-off."""
+        pause = RETRY_FIRST
+        while True:
+            try:
+                await self._join()
+                pause = RETRY_FIRST
+                await self._poll()
+            except (KafkaError, TimeoutError) as error:
+                self._reason = f"the broker does not answer: {error!r}"[:300]
+                log.warning("consumer failed, building a new one", error=repr(error))
+            finally:
+                await self._leave()
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, RETRY_LONGEST)
+
+    async def _join(self) -> None:
+        """Every setting whose default would lose, skip or split records is set here."""
+        self._reason = "joining the group"
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka,
+            client_id=self._member or "snacks",
+            group_id=self._settings.group_id,
+            group_instance_id=self._instance,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            # aiokafka's default, round robin, splits topics that are partitioned alike.
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=int(self._settings.session_timeout * 1000),
+            heartbeat_interval_ms=int(HEARTBEAT * 1000),
+            rebalance_timeout_ms=int((self._settings.drain_timeout + self._settings.session_timeout) * 1000),
+            fetch_max_wait_ms=20,  # longer starves topics that drain unevenly
+            max_poll_records=500,
+        )
+        self._consumer.subscribe(CDC_TOPICS, listener=self)
+        async with asyncio.timeout(self._settings.session_timeout * 3):
+            await self._consumer.start()
+        self._reason = ""
+
+    async def _poll(self) -> None:
+        consumer = self._consumer
+        assert consumer is not None  # noqa: S101  (for mypy; _join() made it)
+        loop = asyncio.get_running_loop()
+        commit_at = loop.time() + GROUP_COMMIT_EVERY
+        while True:
+            batch = await consumer.getmany(timeout_ms=int(POLL_TIMEOUT * 1000), max_records=POLL_RECORDS)
+            # Nothing is awaited between here and the hand-over: a rebalance cannot come in between.
+            self._hand_over(batch)
+            self._push_back(consumer)
+            if loop.time() >= commit_at:
+                commit_at = loop.time() + GROUP_COMMIT_EVERY
+                await self._commit_group(consumer)
+            for task in self._tasks.values():
+                if task.done():
+                    task.result()  # a shard that died of a defect must stop the process from going on
+
+    def _hand_over(self, batch: dict[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+        for source, records in batch.items():
+            shard = self._shards.get(source.partition)
+            if shard is not None:
+                shard.offer(records)
+
+    def _push_back(self, consumer: AIOKafkaConsumer) -> None:
+        """Read on only for shards that keep up: the memory of what waits is bounded."""
+        paused = consumer.paused()
+        for partition, shard in self._shards.items():
+            sources = {TopicPartition(topic, partition) for topic in CDC_TOPICS} & consumer.assignment()
+            if shard.running and not shard.full and sources & paused:
+                consumer.resume(*sources)
+            elif (shard.full or not shard.running) and sources - paused:
+                consumer.pause(*sources)
+
+    async def _commit_group(self, consumer: AIOKafkaConsumer) -> None:
+        """The group's offsets, so that other tools show lag. Nothing depends on them."""
+        offsets = {
+            TopicPartition(topic, partition): offset
+            for partition, shard in self._shards.items()
+            for topic, offset in shard.offsets.items()
+            if shard.running
+        }
+        news = {source: offset for source, offset in offsets.items() if self._committed.get(source) != offset}
+        if not news:
+            return
+        try:
+            async with asyncio.timeout(self._settings.commit_timeout):
+                await consumer.commit(news)
+            self._committed |= news
+        except (KafkaError, TimeoutError) as error:
+            log.debug("group offsets not committed", error=repr(error))
+
+    # ── rebalances (called by aiokafka beside the poll loop) ─────────────────────────────────────
+
+    async def on_partitions_revoked(self, revoked: list[TopicPartition]) -> None:
+        """Drain within the deadline; past it, commit nothing: the next owner folds again."""
+        if revoked:
+            log.info("shards revoked", shards=sorted({source.partition for source in revoked}))
+        await self._drain()
+
+    async def on_partitions_assigned(self, assigned: list[TopicPartition]) -> None:
+        """Open the shards. They restore beside this call, so that the group is not held up."""
+        if self._leaving or self._consumer is None:
+            return
+        by_partition: dict[int, set[str]] = defaultdict(set)
+        for source in assigned:
+            by_partition[source.partition].add(source.topic)
+        log.info("shards assigned", shards=sorted(by_partition))
+        for partition, topics in by_partition.items():
+            if topics != set(CDC_TOPICS):
+                # An exception here would only be logged by aiokafka; the reason keeps readiness red.
+                self._reason = (
+                    f"partition {partition} of {sorted(topics)} only was assigned: all members of the group "
+                    f"{self._settings.group_id} must use the range assignor, all CDC topics must have as "
+                    "many partitions (SNACKS_PARTITIONS)"
+                )
+                log.error("topics are split over members", reason=self._reason)
+                return
+        self._reason = ""
+        self._consumer.pause(*assigned)
+        for partition in by_partition:
+            shard = Shard(self._settings, partition, self._documents, self._start_reading, self._elsewhere)
+            self._shards[partition] = shard
+            self._tasks[partition] = asyncio.create_task(shard.run(), name=f"shard-{partition}")
+
+    async def _start_reading(self, partition: int, offsets: dict[str, int]) -> dict[str, int]:
+        """Seek to the checkpoint's offsets. Records that are gone since then are said loudly."""
+        taken: dict[str, int] = {}
+        consumer = self._consumer
+        assert consumer is not None  # noqa: S101  (for mypy; shards live within a consumer)
+        sources = [TopicPartition(topic, partition) for topic in CDC_TOPICS]
+        async with asyncio.timeout(self._settings.commit_timeout):
+            begins = await consumer.beginning_offsets(sources)
+            ends = await consumer.end_offsets(sources)
+        for source in sources:
+            offset = offsets.get(source.topic, begins[source])
+            if not begins[source] <= offset <= ends[source]:
+                log.error(
+                    "records are missing between the checkpoint and the topic: compare with MySQL",
+                    topic=source.topic,
+                    partition=partition,
+                    next_offset=offset,
+                    begin=begins[source],
+                    end=ends[source],
+                )
+                offset = begins[source]
+            taken[source.topic] = offset
+            if source in consumer.assignment():
+                consumer.seek(source, offset)
+        return taken
+
+    async def _drain(self) -> None:
+        shards, tasks = list(self._shards.values()), list(self._tasks.values())
+        self._shards, self._tasks, self._committed = {}, {}, {}
+        for shard in shards:
+            shard.drain()
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._settings.drain_timeout)
+        for task in late:
+            log.warning(
+                "shard did not drain in time: what it had open is not committed", shard=task.get_name()
+            )
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=self._settings.drain_timeout)
+
+    async def _leave(self) -> None:
+        """Stop reading: aiokafka's stop() does not call the revoked callback."""
+        self._leaving = True  # a rebalance may still come: it must open nothing
+        try:
+            await self._drain()
+            if self._consumer is not None:
+                with suppress(KafkaError, TimeoutError):
+                    async with asyncio.timeout(self._settings.drain_timeout):
+                        await self._consumer.stop()
+        finally:
+            self._consumer = None
+            self._leaving = False
+
+    # ── small things ─────────────────────────────────────────────────────────────────────────────
+
+    def _elsewhere(self, order_id: str, partition: int) -> int | None:
+        for other, shard in self._shards.items():
+            if other != partition and shard.has(order_id):
+                return other
+        return None
+
+    def _lag(self, shard: Shard) -> int:
+        if self._consumer is None:
+            return 0
+        lag = 0
+        for topic in CDC_TOPICS:
+            source = TopicPartition(topic, shard.partition)
+            if source in self._consumer.assignment():
+                end = self._consumer.highwater(source)
+                lag += max(0, (end or 0) - shard.offsets.get(topic, 0))
+        return lag
+
+
+def _stuck(state: str, reason: str) -> bool:
+    return state != "running" or bool(reason)

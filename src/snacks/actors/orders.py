@@ -1,0 +1,150 @@
+"""The orders of one shard in memory: most as encoded bytes, the busy ones as actors."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+from aiokafka import ConsumerRecord
+from msgspec import Struct
+
+from snacks.actors.dead_letters import dead_letter
+from snacks.actors.order import OrderActor, Outcome
+from snacks.cdc import Truncated, Undecodable, decode, table_of
+from snacks.domain.order import NEW, RowChange, decode_state, encode
+
+log = structlog.get_logger(__name__)
+
+ACTIVE_ACTORS = 2_000
+"""Actors kept as objects after a cycle, the latest activated; the others are passivated to bytes."""
+
+Entry = tuple[bytes, bytes | None]
+"""Key and value of a record to write; a value of None is a tombstone."""
+
+Read = tuple[ConsumerRecord, RowChange]
+
+
+class Batch(Struct):
+    """What a cycle read: changes by order id, dead letters, the next offset of each source topic."""
+
+    offsets: dict[str, int]
+    changes: dict[str, list[Read]]
+    letters: list[Entry]
+    repeated: int = 0
+    folded: int = 0
+
+
+def read(records: Iterable[ConsumerRecord], offsets: Mapping[str, int]) -> Batch:
+    """Decode records. `offsets`: the next ones to fold by topic; what lies before was folded already."""
+    batch = Batch(dict(offsets), {}, [])
+    for record in records:
+        if record.offset < batch.offsets.get(record.topic, 0):
+            batch.repeated += 1  # read again after a rebalance
+            continue
+        batch.offsets[record.topic] = record.offset + 1
+        table = table_of(record.topic)
+        if table is None:
+            continue
+        try:
+            change = decode(table, record.key, record.value, record.timestamp)
+        except Undecodable as error:
+            batch.letters.append(dead_letter(record, str(error)))
+            continue
+        if isinstance(change, Truncated):
+            log.warning(
+                "a table was truncated: its rows stay in the documents until compared with MySQL",
+                table=table,
+                partition=record.partition,
+                offset=record.offset,
+            )
+        elif change is not None:
+            batch.changes.setdefault(change.order_id, []).append((record, change))
+    return batch
+
+
+class Orders:
+    """States and actors of one shard; knows nothing of topics, transactions or MongoDB."""
+
+    def __init__(self, partition: int, elsewhere: Callable[[str, int], int | None]) -> None:
+        """`elsewhere(order_id, partition)` names another shard of this process that has the order."""
+        self._partition = partition
+        self._elsewhere = elsewhere
+        self._states: dict[str, bytes] = {}
+        self._actors: dict[str, OrderActor] = {}
+
+    def __len__(self) -> int:
+        """How many orders live here."""
+        return len(self._states)
+
+    def __contains__(self, order_id: str) -> bool:
+        """True if the order lives here."""
+        return order_id in self._states or order_id in self._actors
+
+    def restore(self, states: dict[str, bytes]) -> None:
+        """Begin from a checkpoint: encoded states by order id."""
+        self._states = states
+        self._actors.clear()
+
+    async def fold(self, batch: Batch) -> dict[str, Outcome]:
+        """Deliver each order's changes to its actor; what cannot be folded becomes a dead letter."""
+        outcomes: dict[str, Outcome] = {}
+        for order_id, reads in batch.changes.items():
+            actor = self._actors.get(order_id) or self._activate(order_id)
+            if actor is None:
+                batch.letters += [dead_letter(record, self._split(order_id)) for record, _ in reads]
+                continue
+            refused: list[tuple[RowChange, str]] = []
+            outcome = await actor.receive([change for _, change in reads], refused)
+            for refusal, reason in refused:
+                record = next(record for record, change in reads if change is refusal)
+                batch.letters.append(dead_letter(record, reason))
+            if outcome is None:
+                batch.repeated += len(reads) - len(refused)
+            else:
+                batch.folded += len(reads) - len(refused)
+                outcomes[order_id] = outcome
+        return outcomes
+
+    def _activate(self, order_id: str) -> OrderActor | None:
+        """The order's actor from its bytes, or a new one; None if the order lives in another shard."""
+        encoded = self._states.get(order_id)
+        if encoded is None and self._elsewhere(order_id, self._partition) is not None:
+            return None
+        actor = OrderActor(order_id, NEW if encoded is None else decode_state(encoded))
+        self._actors[order_id] = actor
+        return actor
+
+    def _split(self, order_id: str) -> str:
+        reason = (
+            f"order {order_id} lives in partition {self._elsewhere(order_id, self._partition)}, but this "
+            f"record came in partition {self._partition}: the connector must route records by order_id"
+        )
+        log.error("an order came in two partitions", reason=reason)
+        return reason
+
+    def settle(self, states: Iterable[Entry]) -> None:
+        """Keep what was committed as bytes, and only the latest activated actors as objects."""
+        for key, encoded in states:
+            order_id = key.decode()
+            if encoded is None:
+                self._states.pop(order_id, None)
+                self._actors.pop(order_id, None)
+            else:
+                self._states[order_id] = encoded
+        while len(self._actors) > ACTIVE_ACTORS:
+            del self._actors[next(iter(self._actors))]
+
+
+def checkpoints(outcomes: Mapping[str, Outcome]) -> list[Entry]:
+    """The checkpoint records of a cycle: None when nothing is left of the order."""
+    return [
+        (order_id.encode(), None if outcome.state.empty else encode(outcome.state))
+        for order_id, outcome in outcomes.items()
+    ]
+
+
+def aggregates(outcomes: Mapping[str, Outcome]) -> list[Entry]:
+    """The records to publish: None (a tombstone) for an order that was published and must go."""
+    return [
+        (order_id.encode(), None if outcome.order is None else encode(outcome.order))
+        for order_id, outcome in outcomes.items()
+        if outcome.order is not None or outcome.tombstone
+    ]

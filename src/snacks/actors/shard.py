@@ -1,0 +1,247 @@
+"""The orders of one partition: their actors, their encoded states, and the commit cycle.
+
+    assigned ─► fencing ─► restoring ─► running ─► draining ─► closed
+                   ▲                       │
+                   └───────────────────────┘  any error: throw the producer away, fence, restore, fold again
+
+Partition p of every topic together is shard p; one process owns it at a time (docs/architecture.md).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from enum import StrEnum
+
+import structlog
+from aiokafka import ConsumerRecord
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from snacks.actors.checkpoint import Checkpoint
+from snacks.actors.order import Outcome
+from snacks.actors.orders import Orders, aggregates, checkpoints, read
+from snacks.actors.status import ShardStatus
+from snacks.config import Settings
+from snacks.documents import Documents, DocumentsUnavailable, Emission
+
+log = structlog.get_logger(__name__)
+
+CYCLE_RECORDS = 5_000
+"""Records folded between two commits: about 50 ms of work, so that the loop stays responsive."""
+
+BACKLOG_RECORDS = 20_000
+"""Records that may wait in a shard; above it the host pauses the shard's partitions."""
+
+RETRY_FIRST, RETRY_LONGEST = 0.2, 5.0
+
+StartReading = Callable[[int, dict[str, int]], Awaitable[dict[str, int]]]
+"""Makes the consumer read a shard's partitions from these next offsets by topic on; returns those it took."""
+
+
+class State(StrEnum):
+    """The life of a shard, in this order; `running` goes back to `fencing` after an error."""
+
+    ASSIGNED = "assigned"
+    FENCING = "fencing"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+LEGAL = {
+    State.ASSIGNED: {State.FENCING, State.DRAINING},
+    State.FENCING: {State.FENCING, State.RESTORING, State.DRAINING},
+    State.RESTORING: {State.RUNNING, State.FENCING, State.DRAINING},
+    State.RUNNING: {State.FENCING, State.DRAINING},
+    State.DRAINING: {State.CLOSED},
+    State.CLOSED: set[State](),
+}
+
+
+class Shard:
+    """Owns the orders of one partition from its assignment to its revocation.
+
+    The host calls `offer` with records, `drain` when the shard is revoked; `run` is its one task.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        partition: int,
+        documents: Documents,
+        start_reading: StartReading,
+        elsewhere: Callable[[str, int], int | None],
+    ) -> None:
+        """`elsewhere(order_id, partition)` names another shard of this process that has the order."""
+        self.partition = partition
+        self.offsets: dict[str, int] = {}
+        self._settings = settings
+        self._checkpoint = Checkpoint(settings, partition)
+        self._documents = documents
+        self._start_reading = start_reading
+        self._state = State.ASSIGNED
+        self._reason = ""
+        self._orders = Orders(partition, elsewhere)
+        self._inbox: deque[ConsumerRecord] = deque()
+        self._wake = asyncio.Event()
+        self._drain = asyncio.Event()
+        self._progress = (0, 0)
+        self._counts = dict.fromkeys(("folded", "repeated", "published", "dead_letters", "cycles"), 0)
+
+    # ── the host's side ──────────────────────────────────────────────────────────────────────────
+
+    def offer(self, records: Sequence[ConsumerRecord]) -> None:
+        """Take records to fold. Before the shard runs they are dropped: it will seek to where it needs."""
+        if self._state is State.RUNNING:
+            self._inbox.extend(records)
+            self._wake.set()
+
+    @property
+    def full(self) -> bool:
+        """True if the host should stop reading for this shard until it has caught up."""
+        return len(self._inbox) >= BACKLOG_RECORDS
+
+    @property
+    def running(self) -> bool:
+        """True if records are folded."""
+        return self._state is State.RUNNING
+
+    def has(self, order_id: str) -> bool:
+        """True if the order lives here."""
+        return order_id in self._orders
+
+    def drain(self) -> None:
+        """Finish the cycle under way, commit nothing after it, and let `run` return."""
+        self._drain.set()
+        self._wake.set()
+
+    def status(self, lag: int) -> ShardStatus:
+        """What the shard does now; `lag` is the records not yet committed, as the host sees them."""
+        return ShardStatus(
+            self.partition,
+            self._state.value,
+            self._reason,
+            len(self._orders),
+            lag,
+            *self._progress,
+            **self._counts,
+        )
+
+    # ── its life ─────────────────────────────────────────────────────────────────────────────────
+
+    async def run(self) -> None:
+        """Live until drained. Errors of MongoDB or the broker are waited out; the reason is in `status`."""
+        pause = RETRY_FIRST
+        try:
+            while not self._drain.is_set():
+                try:
+                    await self._open()
+                    pause = RETRY_FIRST
+                    await self._serve()
+                except ProducerFenced:
+                    self._fail("another process took this shard over")
+                except (KafkaError, TimeoutError) as error:
+                    self._fail(f"the broker does not answer: {error!r}")
+                except Exception as error:
+                    log.exception("shard failed", shard=self.partition)
+                    self._fail(f"unexpected: {error!r}")
+                if not self._drain.is_set():
+                    await self._wait(pause)
+                    pause = min(pause * 2, RETRY_LONGEST)
+        finally:
+            self._to(State.DRAINING)
+            self._inbox.clear()
+            await self._checkpoint.close()
+            self._to(State.CLOSED)
+
+    async def _open(self) -> None:
+        """Fence, restore, and read on from where the checkpoint says."""
+        self._to(State.FENCING)
+        self._inbox.clear()
+        await self._checkpoint.fence()
+        self._to(State.RESTORING)
+        restored = await self._checkpoint.restore(self._restoring)
+        self._orders.restore(restored.states)
+        if self._drain.is_set():
+            return
+        # Nothing is awaited between the seek in there and RUNNING: no record from elsewhere gets in.
+        self.offsets = await self._start_reading(self.partition, restored.offsets)
+        self._to(State.RUNNING)
+        self._reason = ""
+        log.info("shard runs", shard=self.partition, orders=len(self._orders), offsets=self.offsets)
+
+    async def _serve(self) -> None:
+        while not self._drain.is_set():
+            if not self._inbox:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            await self._cycle()
+
+    async def _cycle(self) -> None:
+        """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
+        records = [self._inbox.popleft() for _ in range(min(len(self._inbox), CYCLE_RECORDS))]
+        batch = read(records, self.offsets)
+        outcomes = await self._orders.fold(batch)
+        if not await self._emit(outcomes):
+            return  # drained while MongoDB was away: the next owner folds these records
+        states, published = checkpoints(outcomes), aggregates(outcomes)
+        await self._checkpoint.commit(states, published, batch.letters, batch.offsets)
+        self.offsets = batch.offsets
+        self._orders.settle(states)
+        self._count(
+            folded=batch.folded,
+            repeated=batch.repeated,
+            published=len(published),
+            dead_letters=len(batch.letters),
+            cycles=1,
+        )
+
+    async def _emit(self, outcomes: dict[str, Outcome]) -> bool:
+        """Write the documents, waiting while MongoDB is away. False if drained before it was possible."""
+        emissions = [
+            Emission(order_id, outcome.state.revision, outcome.order, outcome.known)
+            for order_id, outcome in outcomes.items()
+            if outcome.order is not None or outcome.forget
+        ]
+        pause = RETRY_FIRST
+        while emissions:
+            try:
+                await self._documents.emit(emissions)
+            except DocumentsUnavailable as error:
+                if self._reason == "":
+                    log.warning("MongoDB is away, waiting", shard=self.partition, error=str(error)[:200])
+                self._reason = f"MongoDB does not answer: {str(error)[:200]}"
+                await self._wait(pause)
+                pause = min(pause * 2, RETRY_LONGEST)
+                if self._drain.is_set():
+                    return False
+            else:
+                self._reason = ""
+                break
+        return True
+
+    # ── small things ─────────────────────────────────────────────────────────────────────────────
+
+    def _to(self, state: State) -> None:
+        if state not in LEGAL[self._state]:
+            raise RuntimeError(f"shard {self.partition}: {self._state} cannot become {state}")
+        self._state = state
+
+    def _fail(self, reason: str) -> None:
+        self._reason = reason[:300]
+        log.warning("shard starts over", shard=self.partition, reason=self._reason)
+
+    def _count(self, **more: int) -> None:
+        for name, count in more.items():
+            self._counts[name] += count
+
+    def _restoring(self, read: int, total: int) -> None:
+        self._progress = (read, total)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait, but not beyond a drain."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._drain.wait()

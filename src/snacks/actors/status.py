@@ -1,0 +1,30 @@
+"""What the actors say of themselves: for readiness, the topology page and `snacks status`."""
+
+from msgspec import Struct
+
+
+class ShardStatus(Struct, frozen=True, rename="camel"):
+    """One shard of this process. Counts are since it was assigned; `lag` is records not yet folded."""
+
+    partition: int
+    state: str  # assigned | fencing | restoring | running | draining | closed
+    reason: str  # why it is not getting on; empty if it is
+    orders: int
+    lag: int
+    restored: int
+    restore_total: int
+    folded: int
+    repeated: int
+    published: int
+    dead_letters: int
+    cycles: int
+
+
+class HostStatus(Struct, frozen=True, rename="camel"):
+    """The actors of this process. `ready`: a member of the group, and every shard is running."""
+
+    group_id: str
+    member_id: str
+    ready: bool
+    reason: str
+    shards: list[ShardStatus]

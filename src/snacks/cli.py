@@ -1,0 +1,259 @@
+"""The command line, `./snacks`: every command thin, what it does lives elsewhere."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.markup import escape
+
+from snacks import app as application
+from snacks import config, demo, logs, platform
+from snacks.cdc import connector as cdc_connector
+from snacks.cdc import topics as cdc_topics
+from snacks.cdc.connector import ConnectorStatus
+from snacks.report import connector_table, servers_table, topics_table
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    help="Snacks Unlimited: CQRS with change data capture, for real.\n\n"
+    "Start with [bold]./snacks demo[/]: it fetches and starts MySQL, Kafka, Debezium and MongoDB, plays a "
+    "story of orders and shows where each one is. Then [bold]./snacks up[/] and [bold]./snacks serve[/] to "
+    "use it, and [bold]./snacks test[/] to change it. Settings are variables: docs/settings.md.",
+)
+connector_cli = typer.Typer(
+    no_args_is_help=True, help="The Debezium connector: apply it, look at it, pause it."
+)
+topics_cli = typer.Typer(no_args_is_help=True, help="The topics: make them, look at them.")
+cli.add_typer(connector_cli, name="connector")
+cli.add_typer(topics_cli, name="topics")
+console = Console()
+
+Json = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
+
+
+@cli.callback()
+def options(
+    port_offset: Annotated[
+        int | None,
+        typer.Option(help="Move every port by this much, so that two checkouts run side by side.", min=0),
+    ] = None,
+    db: Annotated[Literal["mysql", "mariadb"] | None, typer.Option(help="The command database.")] = None,
+) -> None:
+    """Options of all commands become settings, so that child processes have them too."""
+    if port_offset is not None:
+        os.environ["SNACKS_PORT_OFFSET"] = str(port_offset)
+    if db is not None:
+        os.environ["SNACKS_DB"] = db
+
+
+@cli.command("demo")
+def demo_command(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the story instead of staying up.")] = False,
+) -> None:
+    """Start everything, play the story, show each order's way, and stay up until Ctrl-C."""
+    settings = config.load()
+    logs.setup(settings, quiet=True)
+    _run(demo.run(settings, console, once=once))
+
+
+@cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Run the linters and all tests against real servers. Arguments go to pytest: `./snacks test -k fold`."""
+    tools = [
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+        ["mypy"],
+        ["lint-imports"],
+    ]
+    pytest = ["pytest", *context.args]
+    root = Path(__file__).parents[2]
+    folder = Path(sys.executable).parent
+    failed = []
+    for tool in [pytest] if context.args else [*tools, pytest]:
+        console.rule(" ".join(tool))
+        if subprocess.run([folder / tool[0], *tool[1:]], cwd=root, check=False).returncode:
+            failed.append(tool[0])
+    if failed:
+        console.print(f"[red]failed: {', '.join(failed)}[/]")
+        raise typer.Exit(1)
+
+
+@cli.command()
+def up() -> None:
+    """Start the servers in the background: MySQL, Kafka, Kafka Connect, MongoDB."""
+    settings = config.load()
+    logs.setup(settings, quiet=True)
+    run = platform.up(settings, console)
+    console.print(f"All servers answer ({run.seconds:.1f} s). Next: ./snacks serve. Stop them: ./snacks down")
+
+
+@cli.command()
+def down() -> None:
+    """Stop the servers that `up` started. Their data stays."""
+    console.print("Stopped." if platform.down(config.load()) else "Nothing was running.")
+
+
+@cli.command()
+def status(*, as_json: Json = False) -> None:
+    """Show each server and the app: state, port, pid, memory, start seconds."""
+    settings = config.load()
+    servers_table(settings, platform.status(settings), console, as_json=as_json)
+
+
+@cli.command("logs")
+def show_logs(
+    name: Annotated[str, typer.Argument(help="mongod, kafka, database, connect, supervisor or app.")],
+    *,
+    lines: Annotated[int, typer.Option(min=1)] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until Ctrl-C.")] = False,
+) -> None:
+    """Show the end of a server's log."""
+    path = platform.log_path(config.load(), name)
+    if not path.exists():
+        known = ", ".join(sorted(one.stem for one in path.parent.glob("*.log"))) or "none yet"
+        raise typer.BadParameter(f"there is no log {path}. Logs here: {known}")
+    console.print(platform.log_tail(path, lines), markup=False, highlight=False)
+    if follow:
+        with path.open(encoding="utf-8", errors="replace") as log, suppress(KeyboardInterrupt):
+            log.seek(0, os.SEEK_END)
+            while True:
+                more = log.read()
+                sys.stdout.write(more)
+                sys.stdout.flush()
+                time.sleep(0 if more else 0.2)
+
+
+@cli.command()
+def serve() -> None:
+    """Run the app: commands, actors, queries. Needs the servers (`up`); waits for them and says so."""
+    settings = config.load()
+    logs.setup(settings)
+    _run(application.serve(settings))
+
+
+@cli.command()
+def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Delete all data of this checkout's servers. Downloads stay."""
+    settings = config.load()
+    if not yes:
+        typer.confirm(f"Delete all orders, topics and documents in {settings.state_dir}?", abort=True)
+    platform.reset(settings)
+    console.print("All data is gone.")
+
+
+@connector_cli.command("apply")
+def connector_apply() -> None:
+    """Register the connector, or change it to these settings; does nothing if it is as it should be."""
+    _connector(_applied(config.load()))
+
+
+@connector_cli.command("status")
+def connector_status() -> None:
+    """Show the connector's state and its tasks'."""
+    _connector(cdc_connector.status(config.load()))
+
+
+@connector_cli.command("pause")
+def connector_pause() -> None:
+    """Stop reading the binlog; changes wait there."""
+    _connector(cdc_connector.pause(config.load()))
+
+
+@connector_cli.command("resume")
+def connector_resume() -> None:
+    """Read on from where it was paused."""
+    _connector(cdc_connector.resume(config.load()))
+
+
+@connector_cli.command("restart")
+def connector_restart() -> None:
+    """Restart the connector and its failed tasks."""
+    _connector(cdc_connector.restart(config.load()))
+
+
+@connector_cli.command("delete")
+def connector_delete() -> None:
+    """Remove the connector. Its offsets stay: applied again, it reads on from there."""
+    _run(cdc_connector.delete(config.load()))
+    console.print("Deleted.")
+
+
+@topics_cli.command("ensure")
+def topics_ensure() -> None:
+    """Make the topics that are missing, and check those that are there."""
+    topics_table(_run(cdc_topics.ensure(config.load())), console, as_json=False)
+
+
+@topics_cli.command("list")
+def topics_list(*, as_json: Json = False) -> None:
+    """Show the topics: partitions, records, clean-up."""
+    topics_table(_run(cdc_topics.describe(config.load())), console, as_json=as_json)
+
+
+def _connector(asking: Coroutine[Any, Any, ConnectorStatus]) -> None:
+    connector_table(_run(asking), console)
+
+
+async def _applied(settings: config.Settings) -> ConnectorStatus:
+    return (await cdc_connector.apply(settings)).status
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; Ctrl-C and SIGTERM cancel it, so that everything it owns is closed."""
+
+    async def cancellable() -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (for mypy; this is one)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        return await work
+
+    return uvloop.run(cancellable())
+
+
+def _options_first(arguments: list[str]) -> list[str]:
+    """The arguments with the options of all commands in front, wherever they were typed."""
+    if arguments[:1] == ["test"]:
+        return arguments  # what follows is pytest's
+    first: list[str] = []
+    rest = list(arguments)
+    for name in ("--port-offset", "--db"):
+        for number, argument in enumerate(rest):
+            if argument == name or argument.startswith(f"{name}="):
+                end = number + (2 if argument == name else 1)
+                first += rest[number:end]
+                del rest[number:end]
+                break
+    return first + rest
+
+
+def main() -> None:
+    """The entry point: errors that a person can mend are told in a line or two, without a traceback."""
+    try:
+        cli(_options_first(sys.argv[1:]), prog_name="./snacks")
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("Stopped.")
+        sys.exit(130)
+    except (
+        config.SettingError,
+        platform.PlatformError,
+        demo.StoryError,
+        application.AppError,
+        cdc_connector.ConnectorError,
+        cdc_topics.TopicError,
+    ) as error:
+        Console(stderr=True).print(f"[red]snacks:[/] {escape(str(error))}", highlight=False)
+        sys.exit(1)

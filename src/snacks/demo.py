@@ -1,0 +1,286 @@
+"""`snacks demo`: plays the story against the running system and shows what each hop took."""
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from msgspec import Struct
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from snacks import config, platform
+from snacks.cdc.topics import AGGREGATES, CDC_TOPICS
+from snacks.config import Settings
+from snacks.domain.order import decode_order
+from snacks.platform import process
+from snacks.story import CHAPTERS, STATUSES, Chapter, Teller
+
+STEP_TIMEOUT = 30.0
+READY_TIMEOUT = 90.0
+APP_GRACE = 15.0
+HOPS = ("MySQL", "Debezium", "MongoDB", "topic")
+NARRATION = {
+    "PENDING": "Brady, Oakley and Rylan order snacks, and somebody makes a wish.",
+    "PAID": "The cards are charged.",
+    "FULFILLED": "Sam the Wizard fulfils what is paid.",
+    "SHIPPED": "The Minions ship what is fulfilled.",
+}
+
+
+class StoryError(Exception):
+    """The story did not end as it must; the message says where it got stuck."""
+
+
+class Key(Struct):
+    """The order id in a CDC record's key."""
+
+    order_id: str
+
+
+class Hops(Struct):
+    """Seconds from the command's first byte to each hop, as far as they are known."""
+
+    status: str
+    seconds: dict[str, float] = {}
+
+
+class Sightings:
+    """Watches the topics: when the newest CDC record and each status of an order were first seen."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            client_id="snacks-demo",
+            isolation_level="read_committed",
+            fetch_max_wait_ms=20,
+        )
+        self._settings = settings
+        self.captured: dict[str, float] = {}
+        self.published: dict[tuple[str, str], float] = {}
+        self._news = asyncio.Condition()
+        self._key = msgspec.json.Decoder(Key)
+
+    async def start(self) -> None:
+        """Read from the end of the CDC topics and of the aggregate topic on."""
+        await self._consumer.start()
+        topics = (*CDC_TOPICS, AGGREGATES)
+        sources = [
+            TopicPartition(topic, part) for topic in topics for part in range(self._settings.partitions)
+        ]
+        self._consumer.assign(sources)
+        await self._consumer.seek_to_end(*sources)
+
+    async def run(self) -> None:
+        """Note what comes until cancelled."""
+        try:
+            while True:
+                batch = await self._consumer.getmany(timeout_ms=500)
+                now = time.perf_counter()
+                for source, records in batch.items():
+                    for record in records:
+                        if source.topic == AGGREGATES and record.value is not None:
+                            order = decode_order(record.value)
+                            self.published.setdefault((order.order_id, order.order_status), now)
+                        elif record.key is not None:
+                            self.captured[self._key.decode(record.key).order_id] = now
+                if batch:
+                    async with self._news:
+                        self._news.notify_all()
+        finally:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._consumer.stop(), 2)
+
+    async def wait_published(self, order_id: str, status: str) -> float:
+        """When the order was first published with this status."""
+        async with self._news:
+            await self._news.wait_for(lambda: (order_id, status) in self.published)
+        return self.published[order_id, status]
+
+
+async def run(settings: Settings, console: Console, *, once: bool) -> None:
+    """The whole demo: servers, app, story; then stay up until cancelled, unless `once`.
+
+    Raises:
+        PlatformError: the servers cannot be fetched or started.
+        StoryError: the app or an order of the story did not get where it must.
+    """
+    began = time.perf_counter()
+    async with platform.running(settings, console) as servers:
+        console.print(
+            f"[green]✓[/] the servers of {settings.state_dir} answer"
+            + (" (they were running)" if servers.attached else f" ({servers.seconds:.1f} s)")
+        )
+        async with _app(settings, console):
+            console.print(
+                f"[green]✓[/] the app is ready ({time.perf_counter() - began:.1f} s since the start)\n"
+            )
+            await play(settings, console)
+            console.print("[green]✓[/] every order is SHIPPED in MongoDB and readable over HTTP")
+            where_to_look(settings, console)
+            if not once:
+                console.print("\nUp until Ctrl-C. `./snacks status` in another terminal shows the servers.")
+                with suppress(asyncio.CancelledError):  # Ctrl-C is the way to end it, no error
+                    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _app(settings: Settings, console: Console) -> AsyncIterator[None]:
+    """The app that runs on these ports already, else one of our own for as long as this context."""
+    if await _live(settings):
+        console.print("[green]✓[/] the app that runs already is used")
+        await _until_ready(settings, console, lambda: True)
+        yield
+        return
+    log = platform.log_path(settings, "app")
+    environment = config.environment(settings) | {"SNACKS_LOG_FORMAT": "json"}
+    child = process.spawn([sys.executable, "-m", "snacks", "serve"], log=log, env=environment)
+    try:
+        await _until_ready(settings, console, lambda: child.poll() is None)
+        yield
+    finally:
+        await asyncio.shield(process.stop(child, APP_GRACE))
+
+
+async def _until_ready(settings: Settings, console: Console, alive: Callable[[], bool]) -> None:
+    url = f"{base_urls(settings)[0]}/health/ready"
+    deadline = time.monotonic() + READY_TIMEOUT
+    missing = "it does not answer"
+    with console.status("the app comes up") as shown:
+        async with httpx.AsyncClient(timeout=5) as client:
+            while time.monotonic() < deadline and alive():
+                with suppress(httpx.HTTPError, ValueError):
+                    report = (await client.get(url)).json()
+                    if report["ready"]:
+                        return
+                    missing = "; ".join(
+                        f"{check['name']}: {check['detail']}" for check in report["checks"] if not check["ok"]
+                    )
+                    shown.update(f"the app comes up ({missing})")
+                await asyncio.sleep(0.1)
+    what = f"is not ready after {READY_TIMEOUT:.0f} s" if alive() else "ended"
+    raise StoryError(
+        f"the app {what}: {missing}\nThe end of its log (./snacks logs app):\n"
+        + platform.log_tail(platform.log_path(settings, "app"))
+    )
+
+
+async def _live(settings: Settings) -> bool:
+    with suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(timeout=2) as client:
+            return (await client.get(f"{base_urls(settings)[0]}/health/live")).status_code == httpx.codes.OK
+    return False
+
+
+def base_urls(settings: Settings) -> tuple[str, str, str, str]:
+    """Where commands, processor, queries and pages are: all ports serve the same."""
+    ports = (*settings.http_ports, *settings.http_ports[:1] * 4)
+    one, two, three, four = (f"http://{settings.host}:{port}" for port in ports[:4])
+    return one, two, three, four
+
+
+async def play(settings: Settings, console: Console) -> None:
+    """Play the story; each order goes PENDING, PAID, FULFILLED, SHIPPED before the next step begins.
+
+    Raises:
+        StoryError: an order did not get where it must within 30 seconds, or is not readable.
+    """
+    commands, _, queries, _ = base_urls(settings)
+    sightings = Sightings(settings)
+    await sightings.start()
+    watching = asyncio.create_task(sightings.run())
+    table: dict[str, list[Hops]] = {chapter.name: [] for chapter in CHAPTERS}
+    ids: dict[str, str] = {}
+    try:
+        async with httpx.AsyncClient(timeout=10) as client:
+            teller = Teller(client, commands)
+            with Live(_render(table, ids), console=console, auto_refresh=False) as live:
+                for status in STATUSES:
+                    live.console.print(f"[bold]{status:<10}[/] {NARRATION[status]}")
+                    for chapter in CHAPTERS:
+                        step = _Step(client, queries, sightings, teller, status)
+                        show = lambda: live.update(_render(table, ids), refresh=True)  # noqa: E731
+                        await step.take(chapter, ids, table[chapter.name], show)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+class _Step:
+    """One command of the story and the wait until everybody can read what it did."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, queries: str, sightings: Sightings, teller: Teller, status: str
+    ) -> None:
+        self._client, self._queries, self._sightings = client, queries, sightings
+        self._teller, self._status = teller, status
+
+    async def take(
+        self, chapter: Chapter, ids: dict[str, str], steps: list[Hops], show: Callable[[], None]
+    ) -> None:
+        hops = Hops(self._status)
+        steps.append(hops)
+        started = time.perf_counter()
+        if self._status == STATUSES[0]:
+            ids[chapter.name] = await self._teller.order(chapter)
+        else:
+            await self._teller.step(self._status, ids[chapter.name], chapter)()
+        order_id = ids[chapter.name]
+        hops.seconds["MySQL"] = time.perf_counter() - started
+        show()
+        try:
+            async with asyncio.timeout(STEP_TIMEOUT):
+                read = asyncio.create_task(self._readable(order_id))
+                hops.seconds["topic"] = await self._sightings.wait_published(order_id, self._status) - started
+                hops.seconds["Debezium"] = self._sightings.captured.get(order_id, started) - started
+                hops.seconds["MongoDB"] = await read - started
+        except TimeoutError:
+            seen = await self._current(order_id)
+            raise StoryError(
+                f"{chapter.name}'s order {order_id} is {seen or 'not readable'}, not {self._status}, after "
+                f"{STEP_TIMEOUT:.0f} s: see `./snacks status` and {self._queries}/health/ready"
+            ) from None
+        show()
+
+    async def _readable(self, order_id: str) -> float:
+        """When the query side first answered with the status."""
+        while await self._current(order_id) != self._status:
+            await asyncio.sleep(0.01)
+        return time.perf_counter()
+
+    async def _current(self, order_id: str) -> str | None:
+        answer = await self._client.get(f"{self._queries}/api/orders/{order_id}")
+        return answer.json().get("orderStatus") if answer.status_code == httpx.codes.OK else None
+
+
+def _render(table: dict[str, list[Hops]], ids: dict[str, str]) -> Table:
+    shown = Table(title="From the command to each hop, in milliseconds", title_justify="left")
+    shown.add_column("order")
+    shown.add_column("status")
+    for hop in HOPS:
+        shown.add_column(hop, justify="right")
+    for name, steps in table.items():
+        for number, hops in enumerate(steps):
+            cells = [f"{hops.seconds[hop] * 1000:.0f}" if hop in hops.seconds else "…" for hop in HOPS]
+            shown.add_row(
+                name if number == 0 else ids.get(name, "")[:8] if number == 1 else "", hops.status, *cells
+            )
+    return shown
+
+
+def where_to_look(settings: Settings, console: Console) -> None:
+    """Say what can be opened now."""
+    commands, processor, queries, page = base_urls(settings)
+    console.print(
+        f"\n[bold]Where to look[/]\n"
+        f"  start page   {page}/\n"
+        f"  API          {commands}/schema        (with examples)\n"
+        f"  topology     {processor}/api/topology  (what flows)\n"
+        f"  orders       {queries}/api/orders?status=SHIPPED\n"
+        f"  health       {queries}/health/ready"
+    )

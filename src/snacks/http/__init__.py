@@ -1,0 +1,1 @@
+"""HTTP: thin Litestar handlers; each module stands alone."""

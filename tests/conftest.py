@@ -1,0 +1,45 @@
+"""The real servers that the tests run against: started here once, gone when the run ends."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from snacks import config
+from snacks.config import Settings
+from snacks.platform import Platform, running
+
+# Below the range from which clients get their ports, so that no connection takes one of these.
+MAIN_OFFSET, LAB_OFFSET, MARIADB_OFFSET = 4000, 4600, 5200
+MOVED = int(os.environ.get("TEST_PORT_OFFSET", "0"))
+"""Set it to run the tests of two checkouts side by side."""
+
+
+def settings_for(offset: int, state: Path, **more: str) -> Settings:
+    """Settings of a platform of its own: other ports, other data, the shared downloads."""
+    own = {"SNACKS_PORT_OFFSET": str(offset + MOVED), "SNACKS_STATE": str(state)} | more
+    for name in ("SNACKS_CACHE", "SNACKS_JAVA"):
+        if name in os.environ:
+            own[name] = os.environ[name]
+    return config.load(own)
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Of the platform that most tests share; see `platform`."""
+    return settings_for(MAIN_OFFSET, tmp_path_factory.mktemp("main"))
+
+
+@pytest.fixture(scope="session")
+async def platform(settings: Settings) -> AsyncIterator[Platform]:
+    """All servers with the three tables captured by Debezium, once an app or a test applies the connector."""
+    async with running(settings) as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
+    """Servers without Debezium: tests write the CDC records themselves, and break the servers."""
+    async with running(settings_for(LAB_OFFSET, tmp_path_factory.mktemp("lab"))) as servers:
+        yield servers

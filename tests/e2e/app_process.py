@@ -1,0 +1,78 @@
+"""The app as users run it: a process of its own, which tests may kill."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import httpx
+from tests.waiting import until
+
+from snacks import config
+from snacks.config import Settings
+from snacks.platform import process
+
+ROOT = Path(__file__).parents[2]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables of a child: these settings, and the checkout's sources."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(config.PREFIX)}
+    return clean | config.environment(settings) | {"PYTHONPATH": str(ROOT / "src")}
+
+
+class App:
+    """`snacks serve` on the ports of its settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.log = settings.state_dir / "logs" / "app.log"
+        self.child: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        argv = [sys.executable, "-m", "snacks", "serve"]
+        self.child = process.spawn(argv, log=self.log, env=environment(self.settings))
+        await until(self.ready, within=90, every=0.1)
+
+    async def ready(self) -> bool:
+        """What /health/ready says; fails if the process is gone."""
+        assert self.child is not None
+        assert self.child.poll() is None, process.log_tail(self.log, 40)
+        with suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(timeout=10) as client:
+                answer = await client.get(f"{self.url(0)}/health/ready")
+                return answer.status_code == httpx.codes.OK
+        return False
+
+    def url(self, port: int) -> str:
+        """The base URL of the port with this number: 0 commands, 1 processor, 2 queries, 3 pages."""
+        return f"http://{self.settings.host}:{self.settings.http_ports[port]}"
+
+    async def kill(self) -> None:
+        """`kill -9`."""
+        assert self.child is not None
+        self.child.send_signal(signal.SIGKILL)
+        await asyncio.to_thread(self.child.wait, 10)
+
+    async def stop(self) -> int | None:
+        """SIGTERM; the exit code."""
+        if self.child is not None:
+            await process.stop(self.child, 20)
+            return self.child.returncode
+        return None
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[App]:
+    """An app that is ready, stopped at the end."""
+    app = App(settings)
+    try:
+        await app.start()
+        yield app
+    finally:
+        await app.stop()

@@ -1,0 +1,281 @@
+"""The story through every real part, then with the app killed in its middle."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import asyncmy
+import httpx
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from tests import oracle
+from tests.e2e.app_process import ROOT, App, environment, serving
+from tests.waiting import until
+
+from snacks.cdc.topics import AGGREGATES
+from snacks.config import Settings
+from snacks.platform import Platform, process
+from snacks.story import CHAPTERS, STATUSES, Chapter, Refusal, Teller
+
+RANK = {status: rank for rank, status in enumerate(STATUSES)}
+
+
+@pytest.fixture(scope="module")
+async def app(platform: Platform) -> AsyncIterator[App]:
+    async with serving(platform.settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=15) as one:
+        yield one
+
+
+async def status_of(app: App, client: httpx.AsyncClient, order_id: str) -> str | None:
+    answer = await client.get(f"{app.url(2)}/api/orders/{order_id}")
+    return answer.json()["orderStatus"] if answer.status_code == httpx.codes.OK else None
+
+
+async def assert_mongodb_equals_mysql(settings: Settings) -> int:
+    """Waits until both are equal; returns how many orders were compared."""
+    host, port = settings.mysql
+    differences: list[str] = []
+    count = 0
+
+    async def equal() -> bool:
+        nonlocal differences, count
+        left = await oracle.expected(
+            host, port, settings.mysql_user, settings.mysql_password, settings.mysql_database
+        )
+        right = await oracle.stored(settings.mongo, settings.mongo_database)
+        differences, count = oracle.differences(left, right), len(left)
+        return not differences
+
+    try:
+        await until(equal, within=30, every=0.2)
+    except AssertionError:
+        raise AssertionError("\n".join(differences[:5])) from None
+    return count
+
+
+async def published(settings: Settings) -> dict[str, list[dict[str, Any] | None]]:
+    """All that was committed to the aggregate topic, by order id, oldest first."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        sources = [TopicPartition(AGGREGATES, number) for number in range(settings.partitions)]
+        consumer.assign(sources)
+        ends = await consumer.end_offsets(sources)
+        history: dict[str, list[dict[str, Any] | None]] = {}
+        for source in sources:
+            while await consumer.position(source) < ends[source]:
+                for record in (await consumer.getmany(source, timeout_ms=500)).get(source, ()):
+                    value = None if record.value is None else json.loads(record.value)
+                    history.setdefault(record.key.decode(), []).append(value)
+        return history
+    finally:
+        await consumer.stop()
+
+
+async def test_the_story_takes_every_order_from_pending_to_shipped(
+    app: App, client: httpx.AsyncClient
+) -> None:
+    teller = Teller(client, app.url(0))
+    ids = {}
+    for chapter in CHAPTERS:
+        ids[chapter.name] = await teller.order(chapter)
+    for status in STATUSES:
+        for chapter in CHAPTERS:
+            order_id = ids[chapter.name]
+            if status != STATUSES[0]:
+                await teller.step(status, order_id, chapter)()
+            await until(partial(_is, app, client, order_id, status))
+    assert await assert_mongodb_equals_mysql(app.settings) >= len(CHAPTERS)
+
+
+async def _is(app: App, client: httpx.AsyncClient, order_id: str, status: str) -> bool:
+    return await status_of(app, client, order_id) == status
+
+
+async def test_a_client_of_the_ancestor_plays_the_story_unchanged(
+    app: App, client: httpx.AsyncClient
+) -> None:
+    """Bare paths and JSON of the contract, on the ports for commands and queries."""
+    commands, queries = app.url(0), app.url(2)
+    order_id = f"ancestor-{os.urandom(4).hex()}"
+    item = {"itemId": "1", "itemName": "Snickers", "itemStatus": "REQUESTED", "price": 0.01, "quantity": 1}
+    created = await client.post(f"{commands}/api/item-details", json={"orderId": order_id, "items": [item]})
+    assert created.json()["totalPrice"] == 0.01
+    place = {
+        "orderId": order_id,
+        "customerName": "Ann",
+        "customerAddress": "2115 Summit Ave.",
+        "zipCode": "55105",
+        "latitude": 44.9374829167,
+        "longitude": -93.1893875758,
+    }
+    assert (await client.post(f"{commands}/api/shipping-location", json=place)).is_success
+    card = {
+        "orderId": order_id,
+        "paymentType": "CREDIT_CARD",
+        "creditCardType": "Magical Visa",
+        "creditCardNumber": "7777-7777-7777-7777",
+        "amount": 0.01,
+    }
+    assert (await client.post(f"{commands}/api/payment", json=card)).is_success
+    await until(lambda: _is(app, client, order_id, "PAID"))
+    wishes = (await client.get(f"{queries}/api/orders/snickers-promotion")).json()
+    assert all(wish["payment"]["creditCardType"] == "Magical Visa" for wish in wishes)
+    for status in ("FULFILLED", "SHIPPED"):
+        body = {"orderId": order_id, "itemStatus": status}
+        assert (await client.put(f"{commands}/api/item-details", json=body)).json() == body
+        await until(partial(_is, app, client, order_id, status))
+    shipped = (await client.get(f"{queries}/api/orders", params={"status": "SHIPPED"})).json()
+    mine = next(order for order in shipped if order["orderId"] == order_id)
+    assert mine["payment"]["creditCardNumber"] == "****-****-****-7777"
+
+
+async def live(app: App, chapter: Chapter) -> str:
+    """One whole order life, by a client that tries again while the app is away or not ready (503)."""
+    async with httpx.AsyncClient(timeout=15) as client:
+        teller = Teller(client, app.url(0))
+        order_id: str = await _again(lambda: teller.order(chapter))
+        for status in STATUSES[1:]:
+            await _again(teller.step(status, order_id, chapter))
+        return order_id
+
+
+async def _again(step: Any) -> Any:
+    for _ in range(200):
+        try:
+            return await step()
+        except (httpx.HTTPError, Refusal) as error:
+            if isinstance(error, Refusal) and "answered 503" not in str(error):
+                raise
+            await asyncio.sleep(0.1)  # the app is away: a client's own back-off
+    raise AssertionError("the app did not come back")
+
+
+async def test_kill_9_in_the_middle_loses_nothing_and_no_status_steps_back(app: App) -> None:
+    lives: list[asyncio.Task[str]] = []
+    for _ in range(3):
+        seen = await _committed(app.settings)
+        lives += [asyncio.create_task(live(app, CHAPTERS[number % 4])) for number in range(40)]
+        await until(partial(_grown, app.settings, seen))
+        await app.kill()
+        await app.start()
+    ids = await asyncio.gather(*lives)
+    assert await assert_mongodb_equals_mysql(app.settings) >= len(ids)
+    stored = await oracle.stored(app.settings.mongo, app.settings.mongo_database)
+    assert all(stored[order_id]["orderStatus"] == "SHIPPED" for order_id in ids)
+    history = await published(app.settings)
+    for order_id in ids:
+        ranks = [RANK[order["orderStatus"]] for order in history[order_id] if order is not None]
+        assert ranks == sorted(ranks), f"{order_id} stepped back: {ranks}"
+    for order_id, orders in history.items():
+        last = orders[-1]
+        assert (last is None) == (order_id not in stored)
+        if last is not None:
+            assert last["orderStatus"] == stored[order_id]["orderStatus"]
+
+
+async def _committed(settings: Settings) -> int:
+    return sum(map(len, (await published(settings)).values()))
+
+
+async def _grown(settings: Settings, before: int) -> bool:
+    """Whether actors have published since: a kill now hits work under way."""
+    return await _committed(settings) > before
+
+
+async def test_rows_deleted_by_hand_leave_and_the_document_goes_with_the_last(
+    app: App, client: httpx.AsyncClient
+) -> None:
+    teller = Teller(client, app.url(0))
+    order_id = await teller.order(CHAPTERS[0])
+    await until(lambda: _is(app, client, order_id, "PENDING"))
+    await _sql(app.settings, "DELETE FROM item_detail WHERE order_id = %s AND item_id = '1'", order_id)
+
+    async def one_item() -> bool:
+        return len((await client.get(f"{app.url(2)}/api/orders/{order_id}")).json()["items"]) == 1
+
+    await until(one_item)
+    await _sql(app.settings, "DELETE FROM item_detail WHERE order_id = %s", order_id)
+
+    async def gone() -> bool:
+        return (await client.get(f"{app.url(2)}/api/orders/{order_id}")).status_code == httpx.codes.NOT_FOUND
+
+    await until(gone)
+
+    async def tombstone() -> bool:
+        return (await published(app.settings))[order_id][-1] is None
+
+    await until(tombstone)
+    await assert_mongodb_equals_mysql(app.settings)
+
+
+async def _sql(settings: Settings, statement: str, *arguments: str) -> None:
+    host, port = settings.mysql
+    connection = await asyncmy.connect(
+        host=host,
+        port=port,
+        user=settings.mysql_user,
+        password=settings.mysql_password,
+        db=settings.mysql_database,
+        autocommit=True,
+    )
+    async with connection.cursor() as cursor:
+        await cursor.execute(statement, arguments)
+    connection.close()
+
+
+async def test_sigterm_ends_the_app_cleanly_and_it_comes_back(app: App) -> None:
+    assert await app.stop() == 0
+    await app.start()
+
+
+async def test_the_demo_plays_twice_against_what_runs(app: App) -> None:
+    for _ in range(2):
+        argv = [sys.executable, "-m", "snacks", "demo", "--once"]
+        told = await asyncio.to_thread(
+            subprocess.run, argv, env=environment(app.settings), cwd=ROOT, capture_output=True, timeout=100
+        )
+        output = told.stdout.decode()
+        assert told.returncode == 0, output + told.stderr.decode() + process.log_tail(app.log)
+        assert "every order is SHIPPED" in output
+
+
+async def test_no_card_number_is_anywhere(app: App, client: httpx.AsyncClient) -> None:
+    """Neither paying nor any refusal leaves a whole number in logs, topics, MySQL or its binlog."""
+    number = "4929-3813-3266-4295"
+    teller = Teller(client, app.url(0))
+    order_id = await teller.order(CHAPTERS[0])
+    payment = {"orderId": order_id, **CHAPTERS[0].payment, "creditCardNumber": number}
+    for body in (
+        payment | {"amount": 99},
+        payment | {"orderId": "nobody"},
+        payment | {"creditCardType": "x" * 300},
+        payment | {"amount": number},
+        payment | {number: number},
+        payment,
+    ):
+        answer = await client.post(f"{app.url(0)}/api/payment", json=body)
+        assert number not in answer.text
+    await until(partial(_is, app, client, order_id, "PAID"))
+    state = app.settings.state_dir
+    forms = [form.encode() for form in (number, number.replace("-", ""), number.replace("-", " "))]
+    files = [path for path in [*state.glob("logs/*"), *state.glob("data/**/*")] if path.is_file()]
+    assert len(files) > 20
+    for path in files:
+        content = path.read_bytes()
+        assert not any(form in content for form in forms), path
+    topic = str(await published(app.settings)).encode()  # its batches are compressed on disk
+    assert not any(form in topic for form in forms)

@@ -1,0 +1,250 @@
+"""The actors against a real broker and a real MongoDB; the tests write the CDC records themselves."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import ProducerFenced
+from tests.given import item, payment, place, value
+from tests.waiting import until
+
+from snacks.actors import OrderHost
+from snacks.actors.checkpoint import Checkpoint
+from snacks.cdc import CDC_TOPICS, topics
+from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
+from snacks.config import Settings
+from snacks.documents import Documents
+from snacks.domain.order import CustomerOrder
+from snacks.platform import Platform
+
+OURS = (*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS)
+
+
+@pytest.fixture
+async def given(lab: Platform) -> Settings:
+    """Settings with empty topics, a group and a database of their own."""
+    name = uuid4().hex[:8]
+    settings = msgspec.structs.replace(lab.settings, group_id=f"g-{name}", mongo_database=f"d-{name}")
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic for topic in await admin.list_topics() if topic in OURS])
+
+        async def gone() -> bool:
+            return not set(await admin.list_topics()) & set(OURS)
+
+        await until(gone)
+    finally:
+        await admin.close()
+    await topics.ensure(settings)
+    return settings
+
+
+@asynccontextmanager
+async def actors(settings: Settings) -> AsyncIterator[OrderHost]:
+    """A process's actors, running; stopped as a clean shutdown does."""
+    async with Documents(settings.mongo, settings.mongo_database) as documents:
+        host = OrderHost(settings, documents, f"test-{uuid4().hex[:4]}")
+        task = asyncio.create_task(host.run())
+        try:
+            yield host
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def produce(
+    settings: Settings, *records: tuple[str, bytes | None, bytes | None], partition: int = 0
+) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
+    async with producer:
+        for topic, key, body in records:
+            await producer.send(topic, body, key, partition=partition)
+        await producer.flush()
+
+
+async def everything(settings: Settings, topic: str) -> list[tuple[str, bytes | None]]:
+    """All committed records of a topic, key and value, to its end."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
+        consumer.assign(sources)
+        ends = await consumer.end_offsets(sources)
+        found = []
+        for source in sources:
+            while await consumer.position(source) < ends[source]:
+                for batch in (await consumer.getmany(source, timeout_ms=500)).values():
+                    found += [(record.key.decode(), record.value) for record in batch]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def status_of(settings: Settings, order_id: str) -> str | None:
+    async with Documents(settings.mongo, settings.mongo_database) as documents:
+        order = await documents.get(order_id)
+    return order["orderStatus"] if order else None
+
+
+def total(host: OrderHost, count: str) -> int:
+    return sum(getattr(shard, count) for shard in host.status().shards)
+
+
+def runs(host: OrderHost, shards: int) -> Any:
+    return lambda: host.status().ready and len(host.status().shards) == shards
+
+
+async def test_records_become_an_aggregate_a_checkpoint_and_a_document(given: Settings) -> None:
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        await produce(given, *map(value, (item(), place(), payment())), partition=3)
+        await until(lambda: total(host, "folded") == 3)
+    published = await everything(given, AGGREGATES)
+    assert {key for key, _ in published} == {"kit-1"}
+    last = msgspec.json.decode(published[-1][1] or b"", type=CustomerOrder)
+    assert (last.order_status, last.payment is not None) == ("PAID", True)
+    checkpoints = dict(await everything(given, CHECKPOINTS))
+    assert set(checkpoints) == {"kit-1", "@shard"}
+    assert json.loads(checkpoints["@shard"] or b"") == dict.fromkeys(CDC_TOPICS, 1)
+
+
+async def test_a_restart_goes_on_where_it_was_and_publishes_nothing_twice(given: Settings) -> None:
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        await produce(given, *map(value, (item(), place())))
+        await until(lambda: total(host, "folded") == 2)
+    before = await everything(given, AGGREGATES)
+    await produce(given, value(payment()))
+    async with actors(given) as host:
+        await until(lambda: status_of_is(given, "PAID"))
+        # MongoDB comes first, then the commit: what is counted is committed.
+        await until(lambda: total(host, "folded") == 1)
+    assert len(await everything(given, AGGREGATES)) == len(before) + 1
+
+
+async def status_of_is(settings: Settings, status: str) -> bool:
+    return await status_of(settings, "kit-1") == status
+
+
+async def test_a_former_owner_cannot_commit_after_the_shard_was_fenced(given: Settings) -> None:
+    former, next_owner = Checkpoint(given, 2), Checkpoint(given, 2)
+    try:
+        await former.fence()
+        await former.commit([(b"kit-1", b"{}")], [], [], {"t": 1})
+        await next_owner.fence()
+        with pytest.raises(ProducerFenced):
+            await former.commit([(b"kit-1", b'{"revision":9}')], [], [], {"t": 9})
+        restored = await next_owner.restore(lambda _read, _total: None)
+        assert (restored.states, restored.offsets) == ({"kit-1": b"{}"}, {"t": 1})
+    finally:
+        await former.close()
+        await next_owner.close()
+
+
+async def test_restore_reads_over_gaps_and_tombstones_to_the_end(given: Settings) -> None:
+    checkpoint = Checkpoint(given, 1)
+    try:
+        await checkpoint.fence()
+        for number in range(20):
+            entries = [(f"kit-{number}".encode(), b"{}"), (b"kit-0", None if number % 2 else b"{}")]
+            await checkpoint.commit(entries, [], [], {"t": number})
+        seen: list[tuple[int, int]] = []
+        restored = await checkpoint.restore(lambda read, total: seen.append((read, total)))
+    finally:
+        await checkpoint.close()
+    assert set(restored.states) == {f"kit-{number}" for number in range(1, 20)}
+    assert restored.offsets == {"t": 19}
+    assert seen[-1][0] >= seen[-1][1] - 1  # the last marker of the last transaction may be unread
+
+
+async def test_a_poison_record_is_set_aside_and_the_partition_goes_on(given: Settings) -> None:
+    poison = (CDC_TOPICS[0], b'{"order_id":"kit-1","item_id":"1"}', b"not json")
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        await produce(
+            given, value(item()), poison, value(place()), poison, value(item(item_status="FULFILLED"))
+        )
+        await until(lambda: status_of_is(given, "FULFILLED"))
+        await until(lambda: total(host, "dead_letters") == 2)
+    letters = await everything(given, DEAD_LETTERS)
+    assert [key for key, _ in letters] == [f"{CDC_TOPICS[0]}/0/1", f"{CDC_TOPICS[0]}/0/2"]
+
+
+async def test_the_group_offsets_show_the_lag_to_other_tools(given: Settings) -> None:
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        await produce(given, value(item()))
+
+        async def committed() -> bool:
+            admin = AIOKafkaAdminClient(bootstrap_servers=given.kafka)
+            await admin.start()
+            try:
+                offsets = await admin.list_consumer_group_offsets(given.group_id)
+            finally:
+                await admin.close()
+            found = offsets.get(TopicPartition(CDC_TOPICS[0], 0))
+            return found is not None and found.offset == 1
+
+        await until(committed)
+
+
+async def test_two_processes_share_the_shards_and_one_takes_over(given: Settings) -> None:
+    async with actors(given) as first:
+        await until(runs(first, given.partitions))
+        async with actors(given) as second:
+            await until(lambda: runs(first, 3)() and runs(second, 3)())
+            for partition in range(given.partitions):
+                rows = (item(f"kit-{partition}"), place(f"kit-{partition}"))
+                await produce(given, *map(value, rows), partition=partition)
+            for partition in range(given.partitions):
+                await until(partial(status_of, given, f"kit-{partition}"))
+        await until(runs(first, given.partitions))
+        await produce(given, value(payment("kit-5")), partition=5)
+
+        async def paid() -> bool:
+            return await status_of(given, "kit-5") == "PAID"
+
+        await until(paid)
+
+
+async def test_while_mongodb_is_away_the_shard_waits_and_says_so(given: Settings, lab: Platform) -> None:
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        await lab.stop("mongod")
+        try:
+            await produce(given, *map(value, (item(), place())))
+            await until(lambda: "MongoDB does not answer" in host.status().reason)
+            assert len(host.status().shards) == given.partitions
+        finally:
+            await lab.start("mongod")
+        await until(runs(host, given.partitions))
+        await until(lambda: status_of(given, "kit-1"))
+
+
+async def test_a_broker_that_was_killed_is_read_on_from(given: Settings, lab: Platform) -> None:
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        await produce(given, *map(value, (item(), place())))
+        await until(lambda: status_of(given, "kit-1"))
+        await lab.healthy("kafka", not_pid=lab.kill("kafka"))
+        await until(lambda: can_produce(given))
+        await until(lambda: status_of_is(given, "PAID"), within=60)
+
+
+async def can_produce(settings: Settings) -> bool:
+    with suppress(Exception):
+        await produce(settings, value(payment()))
+        return True
+    return False

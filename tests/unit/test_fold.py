@@ -1,0 +1,383 @@
+"""The fold and the document: any order, any repeats, same state. Cases B of the bug log by number."""
+
+import json
+import time
+from decimal import Decimal
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from snacks.domain.order import (
+    NEW,
+    CustomerOrder,
+    IncompleteRow,
+    ItemDetail,
+    OrderState,
+    PartialRow,
+    Payment,
+    RowChange,
+    ShippingLocation,
+    decode_order,
+    decode_state,
+    encode,
+    fold,
+    order_status,
+    project,
+)
+from snacks.domain.values import RANK, Currency, ItemStatus, OrderStatus
+
+NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+REQUESTED, FULFILLED, SHIPPED = ItemStatus
+USD = Currency.USD
+APPLE = ItemDetail("Apple Rings", REQUESTED, Decimal("1.25"), USD, 2)
+QUAY = ShippingLocation("Ada K", "9 Quay St", "00501", 1.5, -2.5)
+VISA = Payment("CREDIT", "Visa", "****-****-****-4242", Decimal("2.50"), USD)
+
+
+def item(
+    row: ItemDetail | PartialRow | None = APPLE, item_id: str = "1", at: int = NOW, **more: Any
+) -> RowChange:
+    return RowChange("item_detail", "kit-1", item_id, row, at, **more)
+
+
+def place(row: ShippingLocation | None = QUAY, at: int = NOW) -> RowChange:
+    return RowChange("shipping_location", "kit-1", "", row, at)
+
+
+def payment(row: Payment | None = VISA, at: int = NOW) -> RowChange:
+    return RowChange("payment", "kit-1", "", row, at)
+
+
+def apple(**columns: Any) -> ItemDetail:
+    return replace(APPLE, **columns)
+
+
+def folded(*changes: RowChange, state: OrderState = NEW) -> OrderState:
+    for change in changes:
+        state = fold(state, change)
+    return state
+
+
+def shown(*changes: RowChange) -> Any:
+    """The document after the changes, as its readers parse it; None if there is none."""
+    order = project("kit-1", folded(*changes))
+    return None if order is None else json.loads(encode(order), parse_float=Decimal)
+
+
+BASE = (item(), place(), payment())
+D1 = {
+    "orderId": "kit-1",
+    "orderStatus": "PAID",
+    "modifiedDate": "2026-01-01T00:00:00",
+    "items": [
+        {
+            "itemId": "1",
+            "itemName": "Apple Rings",
+            "itemStatus": "REQUESTED",
+            "price": {"price": Decimal("1.25"), "currency": "USD"},
+            "quantity": 2,
+        }
+    ],
+    "shippingLocation": {
+        "customerName": "Ada K",
+        "customerAddress": "9 Quay St",
+        "zipCode": "00501",
+        "geoLocation": {"latitude": Decimal("1.5"), "longitude": Decimal("-2.5")},
+    },
+    "payment": {
+        "paymentType": "CREDIT",
+        "creditCardType": "Visa",
+        "creditCardNumber": "****-****-****-4242",
+        "amount": {"amount": Decimal("2.50"), "currency": "USD"},
+    },
+}
+
+# ── the join ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("order", list(permutations(BASE)))
+def test_b1_any_arrival_order_and_any_repeat_gives_the_same_document(order):
+    assert shown(*order) == D1
+    assert shown(*(change for change in order for _ in range(2))) == D1
+    assert shown(*order, *order) == D1
+
+
+def test_an_order_needs_an_item_and_a_shipping_location_but_no_payment():
+    assert shown(item(), payment()) is None
+    assert shown(place(), payment()) is None
+    assert shown(item(), place()) == D1 | {"orderStatus": "PENDING", "payment": None}
+
+
+def test_b3_a_shipping_location_that_goes_and_comes_takes_the_document_along():
+    gone = (*BASE, place(None))
+    assert shown(*gone) is None
+    back = shown(*gone, place(replace(QUAY, zip_code="00502")))
+    assert back["shippingLocation"]["zipCode"] == "00502"
+    assert back["payment"] == D1["payment"]
+
+
+def test_b4_a_second_payment_and_half_a_command_double_no_item():
+    two = (*BASE, item(item_id="2"), payment(), payment(replace(VISA, amount=Decimal("5.00"))))
+    half = shown(*two, item(apple(item_status=FULFILLED)))
+    assert [one["itemId"] for one in half["items"]] == ["1", "2"]
+    assert half["orderStatus"] == "PAID"
+    whole = shown(*two, item(apple(item_status=FULFILLED)), item(apple(item_status=FULFILLED), "2"))
+    assert whole["orderStatus"] == "FULFILLED"
+    assert {one["itemStatus"] for one in whole["items"]} == {"FULFILLED"}
+
+
+def test_b5_a_correction_at_the_same_status_shows():
+    name, price = "Apple Rings (vegan)", Decimal("1.30")
+    document = shown(*BASE, item(apple(item_name=name, price=price, quantity=9)))
+    assert document["items"][0] == D1["items"][0] | {  # type: ignore[index]
+        "itemName": name,
+        "price": {"price": price, "currency": "USD"},
+        "quantity": 9,
+    }
+
+
+def test_b6_a_delete_of_any_row_is_folded():
+    assert shown(*BASE, payment(None))["payment"] is None
+    assert shown(*BASE, item(None)) is None
+    assert shown(*BASE, place(None)) is None
+
+
+def test_b7_an_item_never_goes_back_to_a_lower_status_but_a_row_made_again_begins_again():
+    shipped = folded(*BASE, item(apple(item_status=SHIPPED)))
+    assert fold(shipped, item()) is shipped
+    again = folded(item(None), item(), state=shipped)
+    assert again.items["1"].row == APPLE
+
+
+def test_b8_the_status_is_told_from_what_is_left():
+    changes = [item(apple(item_status=SHIPPED)), item(item_id="2"), place(), payment()]
+    assert shown(*changes)["orderStatus"] == "PAID"
+    changes.append(item(None, "2"))
+    assert shown(*changes)["orderStatus"] == "SHIPPED"
+    changes.append(payment(None))
+    assert shown(*changes)["orderStatus"] == "SHIPPED"
+    assert shown(*changes)["payment"] is None
+
+
+def test_b9_items_stand_in_the_order_of_their_ids_as_text():
+    items = [item(item_id=item_id) for item_id in ("10", "9", "2", "A", "é", "\U0001f36d")]
+    document = shown(*items, place())
+    assert [one["itemId"] for one in document["items"]] == ["10", "2", "9", "A", "é", "\U0001f36d"]
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/St_Johns", "UTC"])
+def test_b10_modified_date_is_utc_whatever_the_zone_of_the_process(zone, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert shown(*BASE)["modifiedDate"] == "2026-01-01T00:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_modified_date_says_when_the_newest_row_changed_and_a_delete_is_a_change():
+    assert (
+        shown(item(), place(at=NOW + 59_999), payment(at=NOW + 1_000))["modifiedDate"]
+        == "2026-01-01T00:00:59"
+    )
+    assert shown(*BASE, payment(None, at=NOW + 61_000))["modifiedDate"] == "2026-01-01T00:01:01"
+
+
+def test_b12_a_big_order_folds_in_time():
+    began = time.perf_counter()
+    state = NEW
+    for status in (REQUESTED, FULFILLED, SHIPPED):
+        for n in range(5000):
+            state = fold(state, item(apple(item_status=status), str(n)))
+    assert len(encode(state)) < 8 * 1024 * 1024
+    assert time.perf_counter() - began < 5
+
+
+# ── one row ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("change", [item(), place(), payment()])
+def test_a_repeat_is_the_very_same_state(change):
+    state = folded(*BASE)
+    assert fold(state, change) is state
+    assert fold(state, replace(change, at=NOW + 5)) is state
+
+
+@pytest.mark.parametrize("change", [item(None), place(None), payment(None)])
+def test_a_delete_of_a_row_never_seen_says_nothing(change):
+    assert fold(NEW, change) is NEW
+    gone = folded(*BASE, change)
+    assert fold(gone, change) is gone
+
+
+@pytest.mark.parametrize(
+    ("at", "position", "older"),
+    [
+        (-1, (1, 400), True),
+        (-1, (1, 800), False),  # the clock was set back
+        (1, (1, 400), False),  # a fail-over: another server's binlog
+        (0, (1, 400), False),
+        (-1, (1, 700), False),  # the same transaction
+        (-1, None, False),
+        (-1, (0, 9999), True),
+    ],
+)
+def test_a18_a_record_is_older_only_if_time_and_position_are_lower(at, position, older):
+    held = folded(item(apple(quantity=9), position=(1, 700)))
+    late = item(at=NOW + at, position=position)
+    assert (fold(held, late) is held) is older
+
+
+def test_a_record_older_than_a_delete_does_not_revive_the_row():
+    gone = folded(item(position=(1, 400)), item(None, at=NOW + 9, position=(1, 700)))
+    assert fold(gone, item(at=NOW + 1, position=(1, 500))) is gone
+
+
+def test_a12_a13_missing_columns_keep_their_values():
+    partial = PartialRow({"item_status": FULFILLED, "quantity": 5}, ("item_name", "price", "currency"))
+    assert folded(item(), item(partial)).items["1"].row == apple(item_status=FULFILLED, quantity=5)
+
+
+@pytest.mark.parametrize("before", [(), (item(), item(None)), (item(item_id="2"),)])
+def test_a12_a_partial_row_of_a_row_that_is_not_there_is_refused(before):
+    state = folded(*before)
+    with pytest.raises(IncompleteRow, match="price"):
+        fold(state, item(PartialRow({"quantity": 5}, ("item_name", "price"))))
+
+
+def test_a_partial_row_does_not_step_back_either():
+    shipped = folded(item(apple(item_status=SHIPPED)))
+    assert fold(shipped, item(PartialRow({"item_status": REQUESTED}, ("item_name",)))) is shipped
+
+
+def test_an_order_of_which_nothing_is_left_is_empty():
+    assert NEW.empty
+    assert not folded(*BASE).empty
+    assert folded(*BASE, item(None), place(None), payment(None)).empty
+
+
+@pytest.mark.parametrize(
+    ("items", "paid", "status"),
+    [
+        ([REQUESTED], False, OrderStatus.PENDING),
+        ([REQUESTED], True, OrderStatus.PAID),
+        ([REQUESTED, SHIPPED], True, OrderStatus.PAID),
+        ([REQUESTED, FULFILLED], False, OrderStatus.PENDING),
+        ([FULFILLED, FULFILLED], True, OrderStatus.FULFILLED),
+        ([FULFILLED, SHIPPED], True, OrderStatus.FULFILLED),
+        ([FULFILLED, SHIPPED], False, OrderStatus.FULFILLED),
+        ([SHIPPED, SHIPPED], True, OrderStatus.SHIPPED),
+        ([SHIPPED], False, OrderStatus.SHIPPED),
+    ],
+)
+def test_the_status_of_an_order(items, paid, status):
+    for order in permutations(items):
+        assert order_status(list(order), paid=paid) is status
+
+
+# ── laws ──────────────────────────────────────────────────────────────────────────────────────────
+
+money = st.integers(-1_000_000, 99_999_999_999).map(lambda cents: Decimal(cents).scaleb(-2))
+text = st.text(max_size=8)
+times = st.integers(0, 4_000_000_000_000)
+item_rows = st.builds(
+    ItemDetail, text, st.sampled_from(ItemStatus), money, st.just(USD), st.integers(1, 2**31 - 1)
+)
+degree = st.floats(-180, 180, allow_nan=False)
+place_rows = st.builds(ShippingLocation, text, text, text, degree, degree)
+payment_rows = st.builds(Payment, text, text, st.just("****-****-****-4242"), money, st.just(USD))
+
+
+def of(table: str, rows: Any, items: Any) -> Any:
+    return st.builds(RowChange, st.just(table), st.just("kit-1"), items, st.none() | rows, times)
+
+
+changes = st.one_of(
+    of("item_detail", item_rows, st.sampled_from(["1", "2", "10"])),
+    of("shipping_location", place_rows, st.just("")),
+    of("payment", payment_rows, st.just("")),
+)
+histories = st.lists(changes, max_size=12)
+
+
+@st.composite
+def interleaved(draw):
+    """A history of each row, in its order, dealt out in two ways; the second with repeats."""
+    history = draw(histories)
+    rows: dict[Any, list[RowChange]] = {}
+    for change in history:
+        rows.setdefault((change.table, change.item_id), []).append(change)
+    turns = draw(st.permutations([row for row, of_row in rows.items() for _ in of_row]))
+    queues = {row: iter(of_row) for row, of_row in rows.items()}
+    other = []
+    for row in turns:
+        other += [next(queues[row])] * draw(st.integers(1, 2))
+    return history, other
+
+
+@given(interleaved())
+def test_any_interleaving_of_rows_with_any_repeats_gives_the_same_bytes(both):
+    one, other = (folded(*history) for history in both)
+    assert {k: v for k, v in one.items.items() if v.row} == {k: v for k, v in other.items.items() if v.row}
+    assert one == replace(other, items={name: other.items[name] for name in one.items})
+    orders = [project("kit-1", state) for state in (one, other)]
+    assert orders[0] == orders[1]
+    if orders[0] is not None and orders[1] is not None:
+        assert encode(orders[0]) == encode(orders[1])
+
+
+@given(histories)
+def test_folding_the_same_history_again_gives_the_same_bytes(history):
+    assert encode(folded(*history)) == encode(folded(*history))
+
+
+@given(histories)
+def test_a_status_never_goes_back_without_a_delete(history):
+    state = NEW
+    for change in history:
+        after = fold(state, change)
+        for item_id, kept in state.items.items():
+            now = after.items[item_id].row
+            if kept.row is not None and now is not None:
+                assert RANK[now.item_status] >= RANK[kept.row.item_status]
+        assert after.revision == state.revision + (after is not state)
+        state = after
+
+
+@given(histories)
+def test_a_state_survives_its_checkpoint_byte_for_byte(history):
+    state = folded(*history)
+    assert decode_state(encode(state)) == state
+    assert encode(decode_state(encode(state))) == encode(state)
+
+
+@given(histories)
+def test_an_order_survives_its_topic_and_its_money_is_a_number(history):
+    order = project("kit-1", folded(*history))
+    if order is None:
+        return
+    assert decode_order(encode(order)) == order
+    parsed = json.loads(encode(order), parse_float=Decimal)
+    for shown_item, kept in zip(parsed["items"], order.items, strict=True):
+        assert Decimal(shown_item["price"]["price"]) == kept.price.price
+        assert not isinstance(shown_item["price"]["price"], str)
+    assert isinstance(order, CustomerOrder)
+
+
+@given(histories, st.data())
+def test_positions_make_late_records_harmless(history, data):
+    """Numbered by a binlog, a row's records may come in any order: the newest one stays."""
+    numbered = [
+        replace(change, table="payment", item_id="", row=row, at=NOW + n, position=(1, n))
+        for n, change in enumerate(history)
+        if isinstance(row := change.row, Payment)
+    ]
+    if numbered:
+        state = folded(*data.draw(st.permutations(numbered)))
+        assert state.payment is not None
+        assert state.payment.row == numbered[-1].row
