@@ -18,6 +18,7 @@ from tests.waiting import until
 
 from snacks.actors import OrderHost
 from snacks.actors.checkpoint import Checkpoint
+from snacks.actors.orders import Entry
 from snacks.cdc import CDC_TOPICS, topics
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
@@ -142,10 +143,10 @@ async def test_a_former_owner_cannot_commit_after_the_shard_was_fenced(given: Se
     former, next_owner = Checkpoint(given, 2), Checkpoint(given, 2)
     try:
         await former.fence()
-        await former.commit([(b"kit-1", b"{}")], [], [], {"t": 1})
+        await former.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1})
         await next_owner.fence()
         with pytest.raises(ProducerFenced):
-            await former.commit([(b"kit-1", b'{"revision":9}')], [], [], {"t": 9})
+            await former.commit([Entry(b"kit-1", b'{"revision":9}')], [], [], {"t": 9})
         restored = await next_owner.restore(lambda _read, _total: None)
         assert (restored.states, restored.offsets) == ({"kit-1": b"{}"}, {"t": 1})
     finally:
@@ -158,7 +159,7 @@ async def test_restore_reads_over_gaps_and_tombstones_to_the_end(given: Settings
     try:
         await checkpoint.fence()
         for number in range(20):
-            entries = [(f"kit-{number}".encode(), b"{}"), (b"kit-0", None if number % 2 else b"{}")]
+            entries = [Entry(f"kit-{number}".encode(), b"{}"), Entry(b"kit-0", None if number % 2 else b"{}")]
             await checkpoint.commit(entries, [], [], {"t": number})
         seen: list[tuple[int, int]] = []
         restored = await checkpoint.restore(lambda read, total: seen.append((read, total)))

@@ -193,6 +193,17 @@ def test_no_body_is_answered_with_anything_but_a_command_or_a_refusal(raw, kind)
         parse(raw, kind)
 
 
+@given(st.from_regex(r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,25})?", fullmatch=True))
+def test_any_number_of_json_is_money_or_refused(number):
+    sent = body(PAY, amount="@").replace(b'"@"', number.encode())
+    try:
+        pay = parse(sent, Pay)
+    except Refused as error:
+        assert str(error) == f"amount must be {MUST_BE['amount']}"  # noqa: PT017
+    else:
+        assert pay.amount == Decimal(number)
+
+
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda v: st.lists(v, max_size=3),

@@ -4,27 +4,43 @@ import json
 from typing import Any
 
 import pytest
-from tests.given import PREFIX, Log, item, payment, place, value
+from tests.given import EPOCH, PREFIX, Log, item, payment, place, value
 
-from snacks.actors.orders import ACTIVE_ACTORS, Orders, aggregates, checkpoints, read
+from snacks.actors.order import Outcome
+from snacks.actors.orders import ACTIVE_ACTORS, Batch, Entry, Orders, checkpoints, read
+from snacks.actors.orders import aggregates as published
 
 
 def orders(partition: int = 0, elsewhere: int | None = None) -> Orders:
     return Orders(partition, lambda _order_id, _partition: elsewhere)
 
 
-async def cycle(shard: Orders, records: list[Any], offsets: dict[str, int] | None = None) -> Any:
+class Folded(dict[str, Outcome]):
+    """The outcomes of a cycle, with the batch that they come from."""
+
+    def __init__(self, outcomes: dict[str, Outcome], batch: Batch) -> None:
+        super().__init__(outcomes)
+        self.batch = batch
+
+
+def aggregates(folded: Folded) -> list[tuple[bytes, bytes | None]]:
+    return [(entry.key, entry.value) for entry in published(folded, folded.batch, stored=0)]
+
+
+async def cycle(
+    shard: Orders, records: list[Any], offsets: dict[str, int] | None = None
+) -> tuple[Batch, Folded]:
     batch = read(records, offsets or {})
     outcomes = await shard.fold(batch)
     shard.settle(checkpoints(outcomes))
-    return batch, outcomes
+    return batch, Folded(outcomes, batch)
 
 
 async def test_an_order_is_published_once_it_has_an_item_and_a_place() -> None:
     shard, log = orders(), Log()
     _, first = await cycle(shard, log.rows(item(), payment()))
     assert aggregates(first) == []
-    assert [key for key, _ in checkpoints(first)] == [b"kit-1"]
+    assert [entry.key for entry in checkpoints(first)] == [b"kit-1"]
     _, second = await cycle(shard, log.rows(place()))
     ((key, body),) = aggregates(second)
     assert key == b"kit-1"
@@ -69,7 +85,7 @@ async def test_a_tombstone_is_published_once_and_only_for_a_published_order() ->
     assert aggregates(repeated) == []
     _, last = await cycle(shard, log.rows(item(), deleted=True))
     assert aggregates(last) == []
-    assert checkpoints(last) == [(b"kit-1", None)]
+    assert checkpoints(last) == [Entry(b"kit-1", None)]
     assert "kit-1" not in shard
 
 
@@ -90,7 +106,7 @@ async def test_a_poison_record_costs_only_itself() -> None:
     topic = PREFIX + "payment"
     poison = log.record(topic, b'{"order_id":"kit-1"}', b"not json: card 4242 4242 4242 4242")
     batch, outcomes = await cycle(shard, [*log.rows(item(), place()), poison, *log.rows(payment())])
-    ((identity, letter),) = batch.letters
+    ((identity, letter, _),) = batch.letters
     assert identity == f"{topic}/0/0".encode()
     told = json.loads(letter or b"")
     assert told["value"] == "not json: card ****-****-****-4242"
@@ -119,7 +135,9 @@ async def test_an_order_of_another_partition_is_refused_loudly() -> None:
     batch, outcomes = await cycle(shard, log.rows(item(), place()))
     assert outcomes == {}
     assert len(batch.letters) == 2
-    assert all("lives in partition 2" in json.loads(letter or b"")["reason"] for _, letter in batch.letters)
+    assert all(
+        "lives in partition 2" in json.loads(letter or b"")["reason"] for _, letter, _ in batch.letters
+    )
 
 
 @pytest.mark.parametrize("count", [ACTIVE_ACTORS + 500])
@@ -146,3 +164,16 @@ async def test_the_same_records_give_the_same_bytes_however_they_are_cut_into_cy
     for record in records:
         await cycle(pieces, [record])
     assert whole._states == pieces._states
+
+
+async def test_headers_tell_the_revision_and_the_order_s_way() -> None:
+    shard, log = orders(), Log()
+    records = [log.record(*value(row, at=EPOCH + 5), at=EPOCH + 9) for row in (item(), place())]
+    _, outcomes = await cycle(shard, records)
+    (entry,) = published(outcomes, outcomes.batch, stored=EPOCH + 20)
+    assert dict(entry.headers) == {
+        "revision": b"2",
+        "changed": str(EPOCH + 5).encode(),
+        "captured": str(EPOCH + 9).encode(),
+        "stored": str(EPOCH + 20).encode(),
+    }

@@ -124,7 +124,7 @@ class Checkpoint:
         """
         if self._producer is None:
             raise RuntimeError("fence the shard before a commit")
-        shard: Entry = (SHARD_KEY.encode(), msgspec.json.encode(offsets))
+        shard = Entry(SHARD_KEY.encode(), msgspec.json.encode(offsets))
         async with asyncio.timeout(self._settings.commit_timeout):
             await self._producer.begin_transaction()
             acknowledged: list[Awaitable[object]] = []
@@ -140,11 +140,11 @@ class Checkpoint:
         assert producer is not None  # noqa: S101  (for mypy; commit() checked it)
         sent: list[Awaitable[object]] = []
         batch = producer.create_batch()
-        for key, value in entries:
-            if batch.append(key=key, value=value, timestamp=None) is None:
+        for key, value, headers in entries:
+            if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
                 sent.append(await producer.send_batch(batch, topic, partition=self.partition))
                 batch = producer.create_batch()
-                batch.append(key=key, value=value, timestamp=None)
+                batch.append(key=key, value=value, timestamp=None, headers=list(headers))
         if batch.record_count():
             sent.append(await producer.send_batch(batch, topic, partition=self.partition))
         return sent

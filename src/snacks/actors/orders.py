@@ -1,6 +1,7 @@
 """The orders of one shard in memory: most as encoded bytes, the busy ones as actors."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -16,8 +17,14 @@ log = structlog.get_logger(__name__)
 ACTIVE_ACTORS = 2_000
 """Actors kept as objects after a cycle, the latest activated; the others are passivated to bytes."""
 
-Entry = tuple[bytes, bytes | None]
-"""Key and value of a record to write; a value of None is a tombstone."""
+
+class Entry(NamedTuple):
+    """A record to write; a value of None is a tombstone. Headers are text."""
+
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
 
 Read = tuple[ConsumerRecord, RowChange]
 
@@ -46,7 +53,7 @@ def read(records: Iterable[ConsumerRecord], offsets: Mapping[str, int]) -> Batch
         try:
             change = decode(table, record.key, record.value, record.timestamp)
         except Undecodable as error:
-            batch.letters.append(dead_letter(record, str(error)))
+            batch.letters.append(Entry(*dead_letter(record, str(error))))
             continue
         if isinstance(change, Truncated):
             log.warning(
@@ -89,13 +96,14 @@ class Orders:
         for order_id, reads in batch.changes.items():
             actor = self._actors.get(order_id) or self._activate(order_id)
             if actor is None:
-                batch.letters += [dead_letter(record, self._split(order_id)) for record, _ in reads]
+                reason = self._split(order_id)
+                batch.letters += [Entry(*dead_letter(record, reason)) for record, _ in reads]
                 continue
             refused: list[tuple[RowChange, str]] = []
             outcome = await actor.receive([change for _, change in reads], refused)
             for refusal, reason in refused:
                 record = next(record for record, change in reads if change is refusal)
-                batch.letters.append(dead_letter(record, reason))
+                batch.letters.append(Entry(*dead_letter(record, reason)))
             if outcome is None:
                 batch.repeated += len(reads) - len(refused)
             else:
@@ -122,7 +130,7 @@ class Orders:
 
     def settle(self, states: Iterable[Entry]) -> None:
         """Keep what was committed as bytes, and only the latest activated actors as objects."""
-        for key, encoded in states:
+        for key, encoded, _ in states:
             order_id = key.decode()
             if encoded is None:
                 self._states.pop(order_id, None)
@@ -136,15 +144,30 @@ class Orders:
 def checkpoints(outcomes: Mapping[str, Outcome]) -> list[Entry]:
     """The checkpoint records of a cycle: None when nothing is left of the order."""
     return [
-        (order_id.encode(), None if outcome.state.empty else encode(outcome.state))
+        Entry(order_id.encode(), None if outcome.state.empty else encode(outcome.state))
         for order_id, outcome in outcomes.items()
     ]
 
 
-def aggregates(outcomes: Mapping[str, Outcome]) -> list[Entry]:
-    """The records to publish: None (a tombstone) for an order that was published and must go."""
+def aggregates(outcomes: Mapping[str, Outcome], batch: Batch, stored: int) -> list[Entry]:
+    """The records to publish: None (a tombstone) for an order that was published and must go.
+
+    Headers tell the revision, and an order's way in milliseconds since 1970 UTC: when its newest row
+    `changed` in MySQL, when Debezium `captured` the last record of this cycle, when it was `stored` in
+    MongoDB. The record's own timestamp says when it was published.
+    """
+    at = str(stored).encode()
     return [
-        (order_id.encode(), None if outcome.order is None else encode(outcome.order))
+        Entry(
+            order_id.encode(),
+            None if outcome.order is None else encode(outcome.order),
+            (
+                ("revision", str(outcome.state.revision).encode()),
+                ("changed", str(outcome.state.changed).encode()),
+                ("captured", str(batch.changes[order_id][-1][0].timestamp).encode()),
+                ("stored", at),
+            ),
+        )
         for order_id, outcome in outcomes.items()
         if outcome.order is not None or outcome.tombstone
     ]

@@ -8,6 +8,7 @@ Partition p of every topic together is shard p; one process owns it at a time (d
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -186,7 +187,8 @@ class Shard:
         outcomes = await self._orders.fold(batch)
         if not await self._emit(outcomes):
             return  # drained while MongoDB was away: the next owner folds these records
-        states, published = checkpoints(outcomes), aggregates(outcomes)
+        states = checkpoints(outcomes)
+        published = aggregates(outcomes, batch, stored=time.time_ns() // 1_000_000)
         await self._checkpoint.commit(states, published, batch.letters, batch.offsets)
         self.offsets = batch.offsets
         self._orders.settle(states)

@@ -112,6 +112,13 @@ class OrderState(Struct, frozen=True, omit_defaults=True):
     payment: Kept[Payment] | None = None
 
     @property
+    def changed(self) -> int:
+        """When the newest row changed, in milliseconds since 1970 UTC; 0 if there is none."""
+        rows = [kept.at for kept in self.items.values()]
+        rows += [kept.at for kept in (self.shipping_location, self.payment) if kept is not None]
+        return max(rows, default=0)
+
+    @property
     def empty(self) -> bool:
         """True if no row is left: nothing needs to be remembered of the order."""
         return (
@@ -283,11 +290,7 @@ def order_status(items: list[ItemStatus], *, paid: bool) -> OrderStatus:
 
 
 def _timestamp(state: OrderState) -> str:
-    newest = max(kept.at for kept in state.items.values())
-    for kept in (state.shipping_location, state.payment):
-        if kept is not None and kept.at > newest:
-            newest = kept.at
-    return datetime.fromtimestamp(newest // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(state.changed // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 # ── bytes ────────────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,7 @@ Every rule is from `docs/domain.md`, "The command side"; what an order allows is
 
 import json
 import re
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -221,11 +221,19 @@ def _decode(kind: type, value: object) -> object:
     if isinstance(value, str) and not _DECIMAL.fullmatch(value):
         raise ValueError
     amount = Decimal(value)
-    if abs(amount) >= MONEY_LIMIT or int(amount.as_tuple().exponent) < -2:  # noqa: PLR2004  (cents)
+    # copy_abs: arithmetic on an exponent in the millions would overflow.
+    if amount.copy_abs() >= MONEY_LIMIT or int(amount.as_tuple().exponent) < -2:  # noqa: PLR2004  (cents)
         raise ValueError
     if kind is Price and amount <= 0:
         raise ValueError
     return kind(amount.quantize(CENT))
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that not even Decimal can hold
+        return Decimal("Infinity")
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> None:
@@ -248,6 +256,6 @@ def _in_words(error: str) -> str:
 
 
 _DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {
-    kind: msgspec.json.Decoder(kind, dec_hook=_decode, float_hook=Decimal)
+    kind: msgspec.json.Decoder(kind, dec_hook=_decode, float_hook=_number)
     for kind in (CreateOrder, SetStatus, ShipTo, Pay)
 }
