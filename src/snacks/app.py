@@ -22,6 +22,7 @@ from snacks.config import PREFIX, Settings
 from snacks.documents import Documents
 from snacks.http import commands, errors, health, openapi, pages, queries, topology
 from snacks.http.health import Check, NotReady, Readiness, actors_check
+from snacks.http.recent import Recent
 from snacks.http.topology import Observer
 from snacks.tables import Tables
 
@@ -29,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 5.0
 WATCH_CONNECTOR_EVERY = 5.0
+TOPICS_KEPT = 2.0
 GRACE = 5
 """Seconds that requests under way get at a shutdown."""
 
@@ -64,6 +66,7 @@ class System:
             orders=self.documents.counts,
             actors=self.host.status,
         )
+        self._topics = Recent(lambda: topics.describe(settings), TOPICS_KEPT)
         self._waiting: dict[str, str] = {}
         self._applied = False
 
@@ -134,7 +137,7 @@ class System:
         await self.documents.ping()
 
     async def _ask_broker(self) -> str:
-        return f"{len(await topics.describe(self.settings))} topics"
+        return f"{len(await self._topics())} topics"
 
     async def _ask_connector(self) -> str:
         if not self._applied:
@@ -149,7 +152,7 @@ class System:
         return state.state if state.running else f"{state.state} {state.problem}"
 
     async def _records(self) -> dict[str, int]:
-        return {topic.name: topic.records for topic in await topics.describe(self.settings)}
+        return {topic.name: topic.records for topic in await self._topics()}
 
 
 def create_app(system: System, on_end: Callable[[], None] = lambda: None) -> Litestar:

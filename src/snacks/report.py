@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from snacks import platform
 from snacks.cdc.connector import ConnectorStatus
 from snacks.cdc.topics import TopicStatus
 from snacks.config import Settings
@@ -45,6 +46,9 @@ def servers_table(
             escape(f"{row['restarts']} restarts. " * bool(row["restarts"]) + row["detail"]),
         )
     console.print(table)
+    run = platform.live(settings)
+    if run and run.seconds:
+        console.print(f"The servers came up in {run.seconds:.1f} s (target: within {TARGET_START} s).")
     memory = sum(row["rss"] for row in rows) / MEGABYTE
     if memory:
         console.print(f"Memory of all together: {memory:.0f} MB (target: below {TARGET_MEMORY} MB).")

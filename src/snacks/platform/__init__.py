@@ -9,7 +9,7 @@ from snacks.platform.errors import PlatformError
 from snacks.platform.fetch import fetch
 from snacks.platform.local import Platform, running
 from snacks.platform.process import log_tail
-from snacks.platform.state import Run, ServerStatus, log_path, status
+from snacks.platform.state import Run, ServerStatus, live, log_path, status
 
 __all__ = [
     "Platform",
@@ -18,6 +18,7 @@ __all__ = [
     "ServerStatus",
     "down",
     "fetch",
+    "live",
     "log_path",
     "log_tail",
     "reset",
