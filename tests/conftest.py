@@ -9,6 +9,7 @@ import pytest
 from snacks import config
 from snacks.config import Settings
 from snacks.platform import Platform, running
+from tests.containers import Containers, containers
 
 # Below the range from which clients get their ports, so that no connection takes one of these.
 MAIN_OFFSET, LAB_OFFSET, MARIADB_OFFSET = 4000, 4600, 5200
@@ -26,16 +27,21 @@ def settings_for(offset: int, state: Path, **more: str) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Of the platform that most tests share; see `platform`."""
-    return settings_for(MAIN_OFFSET, tmp_path_factory.mktemp("main"))
+async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform | Containers]:
+    """All servers with the three tables captured by Debezium, once an app or a test applies the connector."""
+    folder = tmp_path_factory.mktemp("main")
+    if os.environ.get("TEST_SERVERS") == "containers":
+        with containers(folder) as composed:
+            yield composed
+    else:
+        async with running(settings_for(MAIN_OFFSET, folder)) as servers:
+            yield servers
 
 
 @pytest.fixture(scope="session")
-async def platform(settings: Settings) -> AsyncIterator[Platform]:
-    """All servers with the three tables captured by Debezium, once an app or a test applies the connector."""
-    async with running(settings) as servers:
-        yield servers
+def settings(platform: Platform | Containers) -> Settings:
+    """Of the platform that most tests share."""
+    return platform.settings
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from tests import oracle
 from tests.e2e.app_process import ROOT, App, environment, serving
 from tests.waiting import until
 
+from snacks.cdc import connector
 from snacks.cdc.topics import AGGREGATES
 from snacks.config import Settings
 from snacks.platform import Platform, process
@@ -235,6 +236,23 @@ async def _sql(settings: Settings, statement: str, *arguments: str) -> None:
     async with connection.cursor() as cursor:
         await cursor.execute(statement, arguments)
     connection.close()
+
+
+async def test_a_paused_connector_turns_readiness_red_and_says_why(
+    app: App, client: httpx.AsyncClient
+) -> None:
+    await connector.pause(app.settings)
+    try:
+
+        async def told() -> bool:
+            answer = await client.get(f"{app.url(0)}/health/ready")
+            checks = {check["name"]: check for check in answer.json()["checks"]}
+            return answer.status_code == 503 and "PAUSED" in checks["connector"]["detail"]
+
+        await until(told)
+    finally:
+        await connector.resume(app.settings)
+    await until(app.ready)
 
 
 async def test_sigterm_ends_the_app_cleanly_and_it_comes_back(app: App) -> None:
