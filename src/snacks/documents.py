@@ -1,22 +1,30 @@
 """The query side: customer orders as Beanie documents in MongoDB, written by actors, read over HTTP."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, Self
 
 import msgspec
+import pymongo
 from beanie import Document, SortDirection, init_beanie
 from bson.codec_options import TypeCodec, TypeRegistry
 from bson.decimal128 import Decimal128
 from msgspec import Struct
 from pydantic import Field
-from pymongo import AsyncMongoClient, DeleteOne, IndexModel, InsertOne, ReplaceOne
-from pymongo.errors import BulkWriteError, PyMongoError
+from pymongo import AsyncMongoClient, DeleteOne, IndexModel, InsertOne, ReplaceOne, ReturnDocument
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import OperationFailure, PyMongoError
 
 from snacks.domain.order import CustomerOrder
 from snacks.domain.values import OrderStatus
 
-DUPLICATE_KEY = 11000
+CLAIM_WAIT = 1.0
+"""Seconds for which a claim waits on a former owner's transaction before it kills its session again."""
+ATTEMPTS = 8
+"""How often a transaction that met another writer is tried."""
 OLDEST_CHANGE_FIRST = [
     ("customerOrder.modifiedDate", SortDirection.ASCENDING),
     ("_id", SortDirection.ASCENDING),
@@ -81,6 +89,22 @@ class Emission(Struct, frozen=True):
     known: bool
 
 
+class Claim(Struct, frozen=True):
+    """An owner's right to write a shard's documents, in this session, until the next owner claims them."""
+
+    shard: int
+    epoch: int
+    session: AsyncClientSession
+
+    async def release(self) -> None:
+        """End the session. The claim stays until somebody else takes it."""
+        await self.session.end_session()
+
+
+class Superseded(Exception):  # noqa: N818  (a state, named like one)
+    """Somebody else has claimed the shard's documents since: this process owns it no more."""
+
+
 class DecimalCodec(TypeCodec):
     """Money is Decimal here and Decimal128 in MongoDB, so that sums and comparisons work there."""
 
@@ -111,6 +135,7 @@ class Documents:
             w="majority",
         )
         self._database = self._client[database]
+        self._claims = self._database["snacksClaims"]
         self.model = document_class()
         self._opened = False
 
@@ -149,32 +174,89 @@ class Documents:
         """Ask for a writable primary. Raises DocumentsUnavailable if there is none in time."""
         await self._client.admin.command("ping")
 
-    async def emit(self, emissions: Sequence[Emission]) -> None:
-        """Bring the documents to these revisions or leave newer ones be; repeating it changes nothing.
+    async def claim(self, shard: int) -> Claim:
+        """Take a shard's documents over: from now on a claim that somebody else holds writes nothing.
+
+        A former owner that died or froze in the middle of a transaction holds its locks until MongoDB
+        gives it up (60 seconds). So the claim says in which session its owner writes, and the next one
+        kills that session first.
 
         Raises:
-            DocumentsUnavailable: some may not be written; emit the same again.
+            DocumentsUnavailable: MongoDB does not answer.
         """
         self._check_open()
-        late = await self._write([_operation(emission) for emission in emissions])
-        if late:
-            # Inserts that met a document: written before a crash, so not known to the checkpoint.
-            await self._write([_guarded_replace(document) for document in late])
+        session = self._client.start_session()
+        taking = {"$inc": {"epoch": 1}, "$set": {"session": session.session_id["id"]}}
+        for attempt in range(ATTEMPTS):
+            former = await self._claims.find_one({"_id": shard})
+            if former is not None:
+                await self._client.admin.command({"killSessions": [{"id": former["session"]}]})
+            try:
+                with pymongo.timeout(CLAIM_WAIT):
+                    taken = await self._claims.find_one_and_update(
+                        {"_id": shard}, taking, upsert=True, return_document=ReturnDocument.AFTER
+                    )
+            except PyMongoError as error:
+                if attempt == ATTEMPTS - 1 or not error.timeout:
+                    await session.end_session()
+                    raise
+            else:
+                return Claim(shard, (taken or {})["epoch"], session)
+        raise AssertionError  # for mypy: the last attempt returns or raises
 
-    async def _write(self, operations: list[Any]) -> list[dict[str, Any]]:
-        """The documents of inserts that met an existing one; a guarded replace that did is done."""
-        if not operations:
-            return []
-        try:
-            await self.model.get_pymongo_collection().bulk_write(operations, ordered=False)
-        except BulkWriteError as error:
-            details = error.details or {}
-            failed = details.get("writeErrors", [])
-            if details.get("writeConcernErrors") or any(one["code"] != DUPLICATE_KEY for one in failed):
-                raise
-            inserts = [operations[one["index"]] for one in failed]
-            return [operation._doc for operation in inserts if isinstance(operation, InsertOne)]  # noqa: SLF001
-        return []
+    async def emit(self, emissions: Sequence[Emission], claim: Claim | None = None) -> None:
+        """Bring the documents to these revisions or leave newer ones be: all or none; repeating is harmless.
+
+        Raises:
+            Superseded: another owner has claimed the shard; nothing was written.
+            DocumentsUnavailable: they may or may not be written; emit the same again.
+        """
+        self._check_open()
+        if not emissions:
+            return
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._session(claim) as session, await session.start_transaction():
+                    await self._write(emissions, claim, session)
+            except OperationFailure as error:
+                # Another writer was faster: look again at what is there now.
+                if attempt == ATTEMPTS - 1 or not error.has_error_label("TransientTransactionError"):
+                    raise
+                await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311  (spreads the writers)
+            else:
+                return
+
+    @asynccontextmanager
+    async def _session(self, claim: Claim | None) -> AsyncIterator[AsyncClientSession]:
+        if claim is not None:
+            yield claim.session
+        else:
+            async with self._client.start_session() as session:
+                yield session
+
+    async def _write(
+        self, emissions: Sequence[Emission], claim: Claim | None, session: AsyncClientSession
+    ) -> None:
+        if claim is not None:
+            mine = {"_id": claim.shard, "epoch": claim.epoch}
+            # A write, not a read: it conflicts with a claim that is made at the same time.
+            held = await self._claims.update_one(mine, {"$inc": {"cycles": 1}}, session=session)
+            if not held.matched_count:
+                raise Superseded(f"another process has claimed the documents of shard {claim.shard}")
+        documents = self.model.get_pymongo_collection()
+        ids = [emission.order_id for emission in emissions]
+        found = documents.find(
+            {"_id": {"$in": ids}}, {"revision": 1}, session=session, batch_size=len(ids) + 1
+        )
+        # Another engine (Flink's sink) writes documents without a revision: any of ours is newer.
+        stored = {document["_id"]: document.get("revision", 0) async for document in found}
+        operations = [
+            _operation(emission, exists=emission.order_id in stored)
+            for emission in emissions
+            if stored.get(emission.order_id, -1) < emission.revision
+        ]
+        if operations:
+            await documents.bulk_write(operations, ordered=False, session=session)
 
     async def get(self, order_id: str) -> Mapping[str, Any] | None:
         """The customer order as stored, or None."""
@@ -205,23 +287,12 @@ class Documents:
         }
 
 
-def _operation(emission: Emission) -> Any:
+def _operation(emission: Emission, *, exists: bool) -> Any:
     if emission.order is None:
-        return DeleteOne({"_id": emission.order_id, "revision": _before(emission.revision)})
+        return DeleteOne({"_id": emission.order_id})
     document = {
         "_id": emission.order_id,
         "revision": emission.revision,
         "customerOrder": msgspec.to_builtins(emission.order, builtin_types=(Decimal,)),
     }
-    return _guarded_replace(document) if emission.known else InsertOne(document)
-
-
-def _guarded_replace(document: dict[str, Any]) -> Any:
-    """Replaces an older revision or makes the document; meets a duplicate key if a newer one is there."""
-    guard = {"_id": document["_id"], "revision": _before(document["revision"])}
-    return ReplaceOne(guard, document, upsert=True)
-
-
-def _before(revision: int) -> dict[str, Any]:
-    """An older revision, or none: another engine (Flink's sink) writes documents without one."""
-    return {"$not": {"$gte": revision}}
+    return ReplaceOne({"_id": emission.order_id}, document) if exists else InsertOne(document)

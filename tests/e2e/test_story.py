@@ -1,29 +1,30 @@
 """The story through every real part, then with the app killed in its middle."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
 
 import asyncmy
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from tests import oracle
 from tests.e2e.app_process import ROOT, App, environment, serving
+from tests.e2e.lives import (
+    assert_all_shipped_and_nothing_stepped_back,
+    assert_mongodb_equals_mysql,
+    committed,
+    grown,
+    live,
+    published,
+)
 from tests.waiting import until
 
 from snacks.cdc import connector
-from snacks.cdc.topics import AGGREGATES
 from snacks.config import Settings
 from snacks.platform import Platform, process
-from snacks.story import CHAPTERS, STATUSES, Chapter, Refusal, Teller
-
-RANK = {status: rank for rank, status in enumerate(STATUSES)}
+from snacks.story import CHAPTERS, STATUSES, Teller
 
 
 @pytest.fixture(scope="module")
@@ -41,49 +42,6 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 async def status_of(app: App, client: httpx.AsyncClient, order_id: str) -> str | None:
     answer = await client.get(f"{app.url(2)}/api/orders/{order_id}")
     return answer.json()["orderStatus"] if answer.status_code == httpx.codes.OK else None
-
-
-async def assert_mongodb_equals_mysql(settings: Settings) -> int:
-    """Waits until both are equal; returns how many orders were compared."""
-    host, port = settings.mysql
-    differences: list[str] = []
-    count = 0
-
-    async def equal() -> bool:
-        nonlocal differences, count
-        left = await oracle.expected(
-            host, port, settings.mysql_user, settings.mysql_password, settings.mysql_database
-        )
-        right = await oracle.stored(settings.mongo, settings.mongo_database)
-        differences, count = oracle.differences(left, right), len(left)
-        return not differences
-
-    try:
-        await until(equal, within=30, every=0.2)
-    except AssertionError:
-        raise AssertionError("\n".join(differences[:5])) from None
-    return count
-
-
-async def published(settings: Settings) -> dict[str, list[dict[str, Any] | None]]:
-    """All that was committed to the aggregate topic, by order id, oldest first."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    await consumer.start()
-    try:
-        sources = [TopicPartition(AGGREGATES, number) for number in range(settings.partitions)]
-        consumer.assign(sources)
-        ends = await consumer.end_offsets(sources)
-        history: dict[str, list[dict[str, Any] | None]] = {}
-        for source in sources:
-            while await consumer.position(source) < ends[source]:
-                for record in (await consumer.getmany(source, timeout_ms=500)).get(source, ()):
-                    value = None if record.value is None else json.loads(record.value)
-                    history.setdefault(record.key.decode(), []).append(value)
-        return history
-    finally:
-        await consumer.stop()
 
 
 async def test_the_story_takes_every_order_from_pending_to_shipped(
@@ -144,57 +102,17 @@ async def test_a_client_of_the_ancestor_plays_the_story_unchanged(
     assert mine["payment"]["creditCardNumber"] == "****-****-****-7777"
 
 
-async def live(app: App, chapter: Chapter) -> str:
-    """One whole order life, by a client that tries again while the app is away or not ready (503)."""
-    async with httpx.AsyncClient(timeout=15) as client:
-        teller = Teller(client, app.url(0))
-        order_id: str = await _again(lambda: teller.order(chapter))
-        for status in STATUSES[1:]:
-            await _again(teller.step(status, order_id, chapter))
-        return order_id
-
-
-async def _again(step: Any) -> Any:
-    for _ in range(200):
-        try:
-            return await step()
-        except (httpx.HTTPError, Refusal) as error:
-            if isinstance(error, Refusal) and "answered 503" not in str(error):
-                raise
-            await asyncio.sleep(0.1)  # the app is away: a client's own back-off
-    raise AssertionError("the app did not come back")
-
-
 async def test_kill_9_in_the_middle_loses_nothing_and_no_status_steps_back(app: App) -> None:
     lives: list[asyncio.Task[str]] = []
     for _ in range(3):
-        seen = await _committed(app.settings)
-        lives += [asyncio.create_task(live(app, CHAPTERS[number % 4])) for number in range(40)]
-        await until(partial(_grown, app.settings, seen))
+        seen = await committed(app.settings)
+        lives += [asyncio.create_task(live(app.url(0), CHAPTERS[number % 4])) for number in range(40)]
+        await until(partial(grown, app.settings, seen))
         await app.kill()
         await app.start()
     ids = await asyncio.gather(*lives)
     assert await assert_mongodb_equals_mysql(app.settings) >= len(ids)
-    stored = await oracle.stored(app.settings.mongo, app.settings.mongo_database)
-    assert all(stored[order_id]["orderStatus"] == "SHIPPED" for order_id in ids)
-    history = await published(app.settings)
-    for order_id in ids:
-        ranks = [RANK[order["orderStatus"]] for order in history[order_id] if order is not None]
-        assert ranks == sorted(ranks), f"{order_id} stepped back: {ranks}"
-    for order_id, orders in history.items():
-        last = orders[-1]
-        assert (last is None) == (order_id not in stored)
-        if last is not None:
-            assert last["orderStatus"] == stored[order_id]["orderStatus"]
-
-
-async def _committed(settings: Settings) -> int:
-    return sum(map(len, (await published(settings)).values()))
-
-
-async def _grown(settings: Settings, before: int) -> bool:
-    """Whether actors have published since: a kill now hits work under way."""
-    return await _committed(settings) > before
+    await assert_all_shipped_and_nothing_stepped_back(app.settings, ids)
 
 
 async def test_rows_deleted_by_hand_leave_and_the_document_goes_with_the_last(

@@ -12,7 +12,7 @@ from bson.decimal128 import Decimal128
 from msgspec.structs import replace
 
 from snacks.config import Settings
-from snacks.documents import Documents, DocumentsUnavailable, Emission
+from snacks.documents import Documents, DocumentsUnavailable, Emission, Superseded
 from snacks.domain.order import (
     Amount,
     CustomerOrder,
@@ -293,3 +293,41 @@ async def test_until_mongodb_has_answered_once_it_is_unavailable(settings: Setti
 
 async def test_a_mongodb_that_answers_is_pinged(documents: Documents) -> None:
     await documents.ping()
+
+
+async def test_a_superseded_owner_can_neither_bring_back_nor_change_a_document(documents: Documents) -> None:
+    former = await documents.claim(7)
+    await documents.emit([first(order("kit-1"))], former)
+    successor = await documents.claim(7)
+    await documents.emit([gone("kit-1", 2), first(order("kit-2"))], successor)
+    for late in (first(order("kit-1"), 1), later(order("kit-2"), 9), gone("kit-2", 9)):
+        with pytest.raises(Superseded):
+            await documents.emit([late], former)
+    assert [one["_id"] for one in await raw(documents)] == ["kit-2"]
+    await documents.emit([later(order("kit-2"), 2)], successor)
+
+
+async def test_a_claim_made_while_an_owner_writes_leaves_all_of_its_write_or_none(
+    documents: Documents,
+) -> None:
+    orders = [first(order(f"kit-{number}")) for number in range(500)]
+    for shard in range(20, 30):
+        await documents.emit([gone(one.order_id, 2) for one in orders])
+        former = await documents.claim(shard)
+        written, _ = await asyncio.gather(
+            documents.emit(orders, former), documents.claim(shard), return_exceptions=True
+        )
+        count = len(await raw(documents))
+        assert count in (0, 500)
+        assert count == 500 or isinstance(written, Superseded | DocumentsUnavailable)
+
+
+async def test_a_former_owner_that_froze_within_a_transaction_holds_nothing_up(documents: Documents) -> None:
+    former = await documents.claim(8)
+    await former.session.start_transaction()
+    await documents._write([first(order("kit-1"))], former, former.session)
+    successor = await documents.claim(8)
+    with pytest.raises(DocumentsUnavailable):
+        await former.session.commit_transaction()
+    await documents.emit([first(order("kit-2"))], successor)
+    assert [one["_id"] for one in await raw(documents)] == ["kit-2"]

@@ -23,7 +23,7 @@ from snacks.actors.order import Outcome
 from snacks.actors.orders import Orders, aggregates, checkpoints, read
 from snacks.actors.status import ShardStatus
 from snacks.config import Settings
-from snacks.documents import Documents, DocumentsUnavailable, Emission
+from snacks.documents import Claim, Documents, DocumentsUnavailable, Emission, Superseded
 
 log = structlog.get_logger(__name__)
 
@@ -84,6 +84,7 @@ class Shard:
         self._state = State.ASSIGNED
         self._reason = ""
         self._orders = Orders(partition, elsewhere)
+        self._claim: Claim | None = None
         self._inbox: deque[ConsumerRecord] = deque()
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
@@ -140,8 +141,10 @@ class Shard:
                     await self._open()
                     pause = RETRY_FIRST
                     await self._serve()
-                except ProducerFenced:
+                except (ProducerFenced, Superseded):
                     self._fail("another process took this shard over")
+                except DocumentsUnavailable as error:
+                    self._fail(f"MongoDB does not answer: {error}")
                 except (KafkaError, TimeoutError) as error:
                     self._fail(f"the broker does not answer: {error!r}")
                 except Exception as error:
@@ -154,6 +157,7 @@ class Shard:
             self._to(State.DRAINING)
             self._inbox.clear()
             await self._checkpoint.close()
+            await self._release()
             self._to(State.CLOSED)
 
     async def _open(self) -> None:
@@ -161,6 +165,8 @@ class Shard:
         self._to(State.FENCING)
         self._inbox.clear()
         await self._checkpoint.fence()
+        await self._release()
+        self._claim = await self._documents.claim(self.partition)
         self._to(State.RESTORING)
         restored = await self._checkpoint.restore(self._restoring)
         self._orders.restore(restored.states)
@@ -210,7 +216,7 @@ class Shard:
         pause = RETRY_FIRST
         while emissions:
             try:
-                await self._documents.emit(emissions)
+                await self._documents.emit(emissions, self._claim)
             except DocumentsUnavailable as error:
                 if self._reason == "":
                     log.warning("MongoDB is away, waiting", shard=self.partition, error=str(error)[:200])
@@ -234,6 +240,12 @@ class Shard:
     def _fail(self, reason: str) -> None:
         self._reason = reason[:300]
         log.warning("shard starts over", shard=self.partition, reason=self._reason)
+
+    async def _release(self) -> None:
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            with suppress(DocumentsUnavailable):
+                await claim.release()
 
     def _count(self, **more: int) -> None:
         for name, count in more.items():
