@@ -6,6 +6,7 @@ long as it takes, and `/health/ready` says what is missing.
 
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -20,10 +21,25 @@ from snacks.actors import OrderHost
 from snacks.cdc import connector, topics
 from snacks.config import PREFIX, Settings
 from snacks.documents import Documents
-from snacks.http import commands, errors, health, openapi, pages, queries, topology
+from snacks.feed import Feed
+from snacks.http import (
+    commands,
+    drift,
+    errors,
+    explain,
+    health,
+    openapi,
+    pages,
+    queries,
+    stream,
+    topology,
+)
+from snacks.http import letters as letters_http
 from snacks.http.health import Check, NotReady, Readiness, actors_check
 from snacks.http.recent import Recent
 from snacks.http.topology import Observer
+from snacks.letters import Letters
+from snacks.repair.sample import Drift
 from snacks.tables import Tables
 
 log = structlog.get_logger(__name__)
@@ -49,6 +65,11 @@ class System:
         place = f"snacks-{socket.gethostname()}-{settings.http_ports[0]}"  # one process only can listen there
         instance = place if settings.static_member else None
         self.host = OrderHost(settings, self.documents, f"{place}-{os.getpid()}", instance)
+        self.feed = Feed(settings, topics.AGGREGATES)
+        self.drift = Drift(settings)
+        self.letters = Letters(settings)
+        self.letter_counts = letters_http.LetterCounts(self.letters)
+        self.explainer = explain.Explainer(settings, self.documents, self.letters)
         self.readiness = Readiness(
             [
                 Check("start", self._ask_start),
@@ -56,6 +77,7 @@ class System:
                 Check("mongodb", self._ask_mongodb),
                 Check("broker", self._ask_broker),
                 Check("connector", self._ask_connector),
+                Check("stream", self._ask_stream),
                 actors_check(self.host.status),
             ]
         )
@@ -80,6 +102,8 @@ class System:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._connect())
             group.create_task(self.host.run())
+            group.create_task(self.drift.run())
+            group.create_task(self.feed.run())
 
     async def close(self) -> None:
         """Close what `run` opened."""
@@ -147,6 +171,11 @@ class System:
             raise NotReady(f"{state.state} {state.problem}")
         return state.state
 
+    async def _ask_stream(self) -> str:
+        if self.feed.problem:
+            raise NotReady(self.feed.problem)
+        return f"{len(self.feed.present)} subscribers"
+
     async def _connector_state(self) -> str:
         state = await connector.status(self.settings)
         return state.state if state.running else f"{state.state} {state.problem}"
@@ -176,12 +205,17 @@ def create_app(system: System, on_end: Callable[[], None] = lambda: None) -> Lit
                 await running
             await system.close()
 
+    admission = stream.Admission.of(system.settings)
     return Litestar(
         route_handlers=[
             commands.router,
             queries.router,
+            stream.router,
             health.router,
             topology.router,
+            drift.router,
+            letters_http.router,
+            explain.router,
             pages.router,
         ],
         dependencies={
@@ -189,6 +223,12 @@ def create_app(system: System, on_end: Callable[[], None] = lambda: None) -> Lit
             "documents": Provide(lambda: system.documents, sync_to_thread=False),
             "readiness": Provide(lambda: system.readiness, sync_to_thread=False),
             "observer": Provide(lambda: system.observer, sync_to_thread=False),
+            "letters": Provide(lambda: system.letters, sync_to_thread=False),
+            "letter_counts": Provide(lambda: system.letter_counts, sync_to_thread=False),
+            "explainer": Provide(lambda: system.explainer, sync_to_thread=False),
+            "drift": Provide(lambda: system.drift, sync_to_thread=False),
+            "feed": Provide(lambda: system.feed, sync_to_thread=False),
+            "admission": Provide(lambda: admission, sync_to_thread=False),
         },
         exception_handlers=errors.HANDLERS,
         lifespan=[lifespan],
@@ -212,6 +252,9 @@ async def serve(settings: Settings) -> None:
     Raises:
         AppError: a port is taken, or the system stopped because of a defect.
     """
+    with suppress(ValueError, OSError):  # each subscriber of the stream is an open file
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     sockets = [_listen(settings.host, port) for port in settings.http_ports]
     system = System(settings)
     failed = False
@@ -224,9 +267,11 @@ async def serve(settings: Settings) -> None:
         uvicorn.Config(
             create_app(system, on_end),
             log_config=None,
+            log_level="warning",  # it says each WebSocket that comes, with its address
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE,
+            **stream.UVICORN,
         )
     )
     log.info("serving", addresses=[f"http://{settings.host}:{port}" for port in settings.http_ports])
@@ -234,6 +279,7 @@ async def serve(settings: Settings) -> None:
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        system.feed.close()
         server.should_exit = True
         await serving
     finally:
@@ -245,9 +291,14 @@ async def serve(settings: Settings) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), backlog=2048, reuse_port=False)
+        listening = socket.create_server((host, port), backlog=2048, reuse_port=False)
     except OSError as error:
         raise AppError(
             f"cannot listen on {host}:{port}: {error.strerror}. Free it, or move the app: "
             f"{PREFIX}HTTP_PORTS=..., or --port-offset N"
         ) from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Connections inherit it: the system cuts those that take nothing for so long.
+        milliseconds = int(stream.WRITE_SECONDS * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening

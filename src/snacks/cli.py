@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from snacks import app as application
-from snacks import config, demo, logs, platform
+from snacks import cli_letters, cli_repair, config, demo, logs, platform, watch
 from snacks.cdc import connector as cdc_connector
 from snacks.cdc import topics as cdc_topics
 from snacks.cdc.connector import ConnectorStatus
+from snacks.domain.values import OrderStatus
 from snacks.report import connector_table, servers_table, topics_table
 
 cli = typer.Typer(
@@ -39,6 +40,8 @@ connector_cli = typer.Typer(
 topics_cli = typer.Typer(no_args_is_help=True, help="The topics: make them, look at them.")
 cli.add_typer(connector_cli, name="connector")
 cli.add_typer(topics_cli, name="topics")
+cli.registered_commands += cli_repair.cli.registered_commands + cli_letters.cli.registered_commands
+cli.add_typer(cli_letters.letters_cli, name="dead-letters")
 console = Console()
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
@@ -143,6 +146,18 @@ def serve() -> None:
     settings = config.load()
     logs.setup(settings)
     _run(application.serve(settings))
+
+
+@cli.command("watch")
+def watch_command(
+    order_id: Annotated[str | None, typer.Argument(help="Only this order; without it, all.")] = None,
+    *,
+    status: Annotated[OrderStatus | None, typer.Option(help="Only orders with this status.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow orders as they move, until Ctrl-C: time, status, and milliseconds from hop to hop."""
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):  # the way to end it, no error
+        _run(watch.follow(config.load(), console, order_id, status, as_json=as_json))
 
 
 @cli.command()
@@ -251,6 +266,7 @@ def main() -> None:
         config.SettingError,
         platform.PlatformError,
         demo.StoryError,
+        watch.WatchError,
         application.AppError,
         cdc_connector.ConnectorError,
         cdc_topics.TopicError,

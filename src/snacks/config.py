@@ -17,6 +17,9 @@ PREFIX = "SNACKS_"
 CONNECTS_OWN = frozenset({"SNACKS_CDC_USER", "SNACKS_CDC_PASSWORD"})
 """Debezium's login, for Kafka Connect alone: its connector configuration refers to these variables."""
 
+LISTS = frozenset({"http_ports", "allowed_hosts", "allowed_origins"})
+"""The settings that hold several values, by comma."""
+
 
 class SettingError(Exception):
     """A setting has a value that cannot be used; the message names the variable."""
@@ -60,6 +63,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session_timeout: Annotated[float, Meta(ge=1)] = 10.0
     commit_timeout: Annotated[float, Meta(gt=0)] = 10.0
     drain_timeout: Annotated[float, Meta(gt=0)] = 5.0
+
+    # Comparing orders with MySQL.
+    reconcile_every: Annotated[float, Meta(ge=0)] = 60.0  # 0: the app takes no samples
+    reconcile_sample: Annotated[int, Meta(ge=1, le=10_000)] = 200
+    reconcile_settle: Annotated[float, Meta(gt=0, le=600)] = 3.0  # a change of MySQL is captured within it
+
+    # The live stream.
+    stream_connections: Annotated[int, Meta(ge=1)] = 6000  # subscribers of one process
+    stream_finished: Annotated[int, Meta(ge=0)] = 10_000  # shipped and deleted orders it remembers
+    allowed_hosts: tuple[str, ...] = ()  # names that browsers may know us by, besides loopback and `host`
+    allowed_origins: tuple[str, ...] = ()  # other sites whose pages may follow the stream
 
     # The process.
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -120,8 +134,8 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         if name.startswith(PREFIX) and value != "" and name not in CONNECTS_OWN
     }
     values: dict[str, object] = dict(given)
-    if "http_ports" in given:
-        values["http_ports"] = [port.strip() for port in given["http_ports"].split(",")]
+    for name in LISTS & given.keys():
+        values[name] = [one.strip() for one in given[name].split(",")]
     settings = _convert(values)
     if settings.port_offset:
         moved: dict[str, object] = {

@@ -278,7 +278,8 @@ def where_to_look(settings: Settings, console: Console) -> None:
     commands, processor, queries, page = base_urls(settings)
     console.print(
         f"\n[bold]Where to look[/]\n"
-        f"  start page   {page}/\n"
+        f"  board        {page}/                  (orders as they move)\n"
+        f"  promotion    {page}/promotion\n"
         f"  API          {commands}/schema        (with examples)\n"
         f"  topology     {processor}/api/topology  (what flows)\n"
         f"  orders       {queries}/api/orders?status=SHIPPED\n"

@@ -23,7 +23,7 @@ from snacks.domain.values import OrderStatus
 
 CLAIM_WAIT = 1.0
 """Seconds for which a claim waits on a former owner's transaction before it kills its session again."""
-ATTEMPTS = 8
+ATTEMPTS = 12
 """How often a transaction that met another writer is tried."""
 OLDEST_CHANGE_FIRST = [
     ("customerOrder.modifiedDate", SortDirection.ASCENDING),
@@ -90,11 +90,16 @@ class Emission(Struct, frozen=True):
 
 
 class Claim(Struct, frozen=True):
-    """An owner's right to write a shard's documents, in this session, until the next owner claims them."""
+    """An owner's right to write a shard's documents, in this session, until the next owner claims them.
+
+    `ahead`: the next source offsets by topic that the documents stand for. A former owner may have died after
+    it wrote them and before it committed: who writes again before it has read as far would step back.
+    """
 
     shard: int
     epoch: int
     session: AsyncClientSession
+    ahead: dict[str, int]
 
     async def release(self) -> None:
         """End the session. The claim stays until somebody else takes it."""
@@ -189,7 +194,7 @@ class Documents:
         taking = {"$inc": {"epoch": 1}, "$set": {"session": session.session_id["id"]}}
         for attempt in range(ATTEMPTS):
             former = await self._claims.find_one({"_id": shard})
-            if former is not None:
+            if former is not None and "session" in former:
                 await self._client.admin.command({"killSessions": [{"id": former["session"]}]})
             try:
                 with pymongo.timeout(CLAIM_WAIT):
@@ -201,11 +206,19 @@ class Documents:
                     await session.end_session()
                     raise
             else:
-                return Claim(shard, (taken or {})["epoch"], session)
+                found = taken or {}
+                return Claim(shard, found["epoch"], session, dict(found.get("ahead", ())))
         raise AssertionError  # for mypy: the last attempt returns or raises
 
-    async def emit(self, emissions: Sequence[Emission], claim: Claim | None = None) -> None:
+    async def emit(
+        self,
+        emissions: Sequence[Emission],
+        claim: Claim | None = None,
+        ahead: Mapping[str, int] | None = None,
+    ) -> None:
         """Bring the documents to these revisions or leave newer ones be: all or none; repeating is harmless.
+
+        `ahead`: the next source offsets by topic that they stand for; kept with the claim.
 
         Raises:
             Superseded: another owner has claimed the shard; nothing was written.
@@ -217,7 +230,7 @@ class Documents:
         for attempt in range(ATTEMPTS):
             try:
                 async with self._session(claim) as session, await session.start_transaction():
-                    await self._write(emissions, claim, session)
+                    await self._write(emissions, claim, ahead or {}, session)
             except OperationFailure as error:
                 # Another writer was faster: look again at what is there now.
                 if attempt == ATTEMPTS - 1 or not error.has_error_label("TransientTransactionError"):
@@ -235,12 +248,17 @@ class Documents:
                 yield session
 
     async def _write(
-        self, emissions: Sequence[Emission], claim: Claim | None, session: AsyncClientSession
+        self,
+        emissions: Sequence[Emission],
+        claim: Claim | None,
+        ahead: Mapping[str, int],
+        session: AsyncClientSession,
     ) -> None:
         if claim is not None:
             mine = {"_id": claim.shard, "epoch": claim.epoch}
             # A write, not a read: it conflicts with a claim that is made at the same time.
-            held = await self._claims.update_one(mine, {"$inc": {"cycles": 1}}, session=session)
+            news = {"$inc": {"cycles": 1}, "$set": {"ahead": list(ahead.items())}}
+            held = await self._claims.update_one(mine, news, session=session)
             if not held.matched_count:
                 raise Superseded(f"another process has claimed the documents of shard {claim.shard}")
         documents = self.model.get_pymongo_collection()
@@ -249,7 +267,7 @@ class Documents:
             {"_id": {"$in": ids}}, {"revision": 1}, session=session, batch_size=len(ids) + 1
         )
         # Another engine (Flink's sink) writes documents without a revision: any of ours is newer.
-        stored = {document["_id"]: document.get("revision", 0) async for document in found}
+        stored = {document["_id"]: _revision(document) async for document in found}
         operations = [
             _operation(emission, exists=emission.order_id in stored)
             for emission in emissions
@@ -285,6 +303,12 @@ class Documents:
             status.value: await find({"customerOrder.orderStatus": status.value}).count()
             for status in OrderStatus
         }
+
+
+def _revision(document: Mapping[str, Any]) -> int:
+    """The stored revision; 0 if there is none, or somebody has put something else there."""
+    revision = document.get("revision")
+    return revision if isinstance(revision, int) else 0
 
 
 def _operation(emission: Emission, *, exists: bool) -> Any:

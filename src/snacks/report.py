@@ -52,6 +52,20 @@ def servers_table(
     memory = sum(row["rss"] for row in rows) / MEGABYTE
     if memory:
         console.print(f"Memory of all together: {memory:.0f} MB (target: below {TARGET_MEMORY} MB).")
+    letters = letters_line(settings)
+    if letters:
+        console.print(letters, markup=False)
+
+
+def letters_line(settings: Settings) -> str:
+    """The open dead letters by reason, as the app counts them; empty if it does not answer."""
+    url = f"http://{settings.host}:{settings.http_ports[0]}/api/dead-letters/counts"
+    try:
+        counts = httpx.get(url, timeout=5).json()
+        reasons = ", ".join(f"{count:,} {code}" for code, count in counts["reasons"].items())
+    except (httpx.HTTPError, ValueError, KeyError):
+        return ""
+    return f"Dead letters: {counts['total']:,}{f' ({reasons}): ./snacks dead-letters list' * bool(reasons)}."
 
 
 def _app(settings: Settings) -> dict[str, Any]:

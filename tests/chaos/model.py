@@ -40,6 +40,7 @@ class World:
         self.topic: list[tuple[str, bytes | None]] = []
         self.dead_letters: list[Entry] = []
         self.claim = 0
+        self.ahead: dict[str, int] = {}
         self.documents: dict[str, tuple[int, CustomerOrder]] = {}
         self.seen: dict[str, list[str | None]] = {}
         self._write_log()
@@ -118,6 +119,7 @@ class Process:
         self.faulty = faulty
         self.dead = False
         self.frozen: asyncio.Event | None = None
+        self.freezes_at_write = False
         self.position: dict[str, int] | None = None
         # The shard hands its settings to Checkpoint, which the test replaces by FakeCheckpoint.
         arguments: Any = (self, PARTITION, FakeDocuments(self), self.start_reading, lambda *_: None)
@@ -135,10 +137,12 @@ class Process:
         if failure is not None and self.faulty and rng.random() < 0.06:
             raise failure
 
-    async def start_reading(self, _partition: int, offsets: dict[str, int]) -> dict[str, int]:
+    async def start_reading(
+        self, _partition: int, offsets: dict[str, int]
+    ) -> tuple[dict[str, int], dict[str, int]]:
         await self.gate()
         self.position = {topic: offsets.get(topic, 0) for topic in self.world.log}
-        return dict(self.position)
+        return dict(self.position), {topic: len(records) for topic, records in self.world.log.items()}
 
     async def _feed(self) -> None:
         """Hands records over in random portions, sometimes again, topics in any order."""
@@ -165,11 +169,14 @@ class Process:
             self.dead = True
         elif fault == "freeze":
             self.frozen = asyncio.Event()
+        elif fault == "freeze at its next write":
+            self.freezes_at_write = True
         else:
             self.shard.drain()
 
     def wake(self) -> None:
         """Let it go on if it is frozen."""
+        self.freezes_at_write = False
         if self.frozen is not None:
             self.frozen.set()
             self.frozen = None
@@ -234,6 +241,7 @@ class FakeCheckpoint:
 
 class FakeClaim(msgspec.Struct):
     epoch: int
+    ahead: dict[str, int]
 
     async def release(self) -> None:
         """Nothing is held."""
@@ -248,14 +256,22 @@ class FakeDocuments:
     async def claim(self, _shard: int) -> FakeClaim:
         await self._process.gate(AutoReconnect())
         self._world.claim += 1
-        claim = FakeClaim(self._world.claim)
+        claim = FakeClaim(self._world.claim, self._world.ahead)
         await self._process.gate(AutoReconnect())
         return claim
 
-    async def emit(self, emissions: Sequence[Emission], claim: FakeClaim) -> None:
-        await self._process.gate(AutoReconnect())
+    def check(self, claim: FakeClaim) -> None:
+        """Only the present owner writes."""
         if claim.epoch != self._world.claim:
             raise Superseded
+
+    async def emit(self, emissions: Sequence[Emission], claim: FakeClaim, ahead: Mapping[str, int]) -> None:
+        if self._process.freezes_at_write:
+            self._process.frozen = asyncio.Event()
+        await self._process.gate(AutoReconnect())
+        self.check(claim)
+        if emissions:
+            self._world.ahead = dict(ahead)
         for one in emissions:
             held = self._world.documents.get(one.order_id)
             if held is not None and held[0] >= one.revision:
@@ -283,6 +299,7 @@ async def history(seed: int) -> list[str]:
         async with asyncio.timeout(600):  # of virtual time
             while not last.done:
                 await asyncio.sleep(0.1)
+            await asyncio.sleep(2)  # what former owners still have under way
     except TimeoutError:
         return ["the last process did not get to the end of the log"]
     finally:
@@ -296,7 +313,7 @@ async def _faults(world: World) -> list[Process]:
     processes = [Process(world, faulty=True)]
     for _ in range(rng.randint(0, 4)):
         await asyncio.sleep(rng.uniform(0, 0.6))
-        processes[-1].hit(rng.choice(("kill", "freeze", "drain")))
+        processes[-1].hit(rng.choice(("kill", "freeze", "freeze at its next write", "drain")))
         processes.append(Process(world, faulty=True))
         for former in processes[:-1]:
             if rng.random() < 0.5:

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,11 +14,12 @@ from snacks.actors import orders
 from snacks.actors import shard as shard_module
 from snacks.actors.checkpoint import Restored
 
-HISTORIES = int(os.environ.get("MODEL_HISTORIES", "4000"))
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "2000"))
 """One CI run; `MODEL_HISTORIES=1000000 MODEL_SEED=… ./snacks test tests/chaos` for more."""
 SEED = int(os.environ.get("MODEL_SEED", "1"))
-FOUND_ONCE: tuple[int, ...] = ()
-"""Seeds that failed once, kept."""
+FOUND_ONCE = (101221, 101486, 102112, 102582, 104920, 106463, 106491, 108552, 111154)
+"""Seeds that failed once, kept: documents of an owner that read the topics in another order than its
+successor, and died before its commit, were left behind or stepped back."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,21 +31,42 @@ def quiet() -> Iterator[None]:
     structlog.configure(**before)
 
 
-@contextmanager
-def simulated(patch: pytest.MonkeyPatch) -> Iterator[Callable[[int], list[str]]]:
-    patch.setattr(shard_module, "Checkpoint", model.FakeCheckpoint)
-    loop = VirtualLoop()
-    try:
-        yield lambda seed: loop.run_until_complete(model.history(seed))
-    finally:
-        loop.close()
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
+    """Plays the history of a seed and says what is wrong at its end."""
+    monkeypatch.setattr(shard_module, "Checkpoint", model.FakeCheckpoint)
+
+    def history(seed: int) -> list[str]:
+        loop = VirtualLoop()  # a new one, whose clock begins at 0: the seed alone makes the history
+        try:
+            return loop.run_until_complete(model.history(seed))
+        finally:
+            loop.close()
+
+    return history
 
 
-def test_no_history_loses_doubles_or_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    with simulated(monkeypatch) as play:
-        for seed in (*FOUND_ONCE, *range(SEED, SEED + HISTORIES)):
-            found = play(seed)
-            assert not found, f"seed {seed}: {found}"
+def test_no_history_loses_doubles_or_steps_back(play: Callable[[int], list[str]]) -> None:
+    for seed in (*FOUND_ONCE, *range(SEED, SEED + HISTORIES)):
+        found = play(seed)
+        assert not found, f"seed {seed}: {found}"
+
+
+def test_a_seed_gives_the_same_history_again(
+    play: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worlds: list[model.World] = []
+    honest = model.wrong
+
+    def noted(world: model.World) -> list[str]:
+        worlds.append(world)
+        return honest(world)
+
+    monkeypatch.setattr(model, "wrong", noted)
+    for _ in range(2):
+        play(7)
+    one, two = worlds
+    assert (one.topic, one.seen, one.epoch, one.claim) == (two.topic, two.seen, two.epoch, two.claim)
 
 
 async def _emit_after_commit(self: Any) -> None:
@@ -58,7 +79,7 @@ async def _emit_after_commit(self: Any) -> None:
     await self._checkpoint.commit(states, published, batch.letters, batch.offsets)
     self.offsets = batch.offsets
     self._orders.settle(states)
-    await self._emit(outcomes)
+    await self._emit(outcomes, batch.offsets)
 
 
 async def _no_fence(self: Any) -> None:
@@ -78,24 +99,16 @@ async def _last_writer_wins(self: Any, emissions: Any, claim: Any) -> None:
             self._world.documents.pop(one.order_id, None)
 
 
-async def _no_claim(self: Any, emissions: Any, claim: Any) -> None:
-    claim.epoch = self._world.claim
-    await _honest_emit(self, emissions, claim)
-
-
-_honest_emit = model.FakeDocuments.emit
-
-
 async def _restore_nothing(self: Any, _progress: Any) -> Any:
     await self._process.gate()
     return Restored({}, dict(self._world.offsets))
 
 
-async def _start_at_the_end(self: model.Process, _partition: int, offsets: dict[str, int]) -> dict[str, int]:
+async def _start_at_the_end(self: model.Process, _partition: int, offsets: dict[str, int]) -> Any:
     await self.gate()
     ends = {topic: len(records) for topic, records in self.world.log.items()}
     self.position = {topic: offsets.get(topic, end) for topic, end in ends.items()}
-    return dict(self.position)
+    return dict(self.position), ends
 
 
 def _no_tombstones(outcomes: Any, batch: Any, stored: int) -> Any:
@@ -117,17 +130,18 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     "commit before write": (shard_module.Shard, "_cycle", _emit_after_commit),
     "no fence": (model.FakeCheckpoint, "fence", _no_fence),
     "last writer wins": (model.FakeDocuments, "emit", _last_writer_wins),
-    "no claim of the documents": (model.FakeDocuments, "emit", _no_claim),
     "restore forgets the states": (model.FakeCheckpoint, "restore", _restore_nothing),
     "offsets reset to latest": (model.Process, "start_reading", _start_at_the_end),
+    "writes before it has read as far": (shard_module.Shard, "_caught_up", True),
     "skipped tombstones": (shard_module, "aggregates", _no_tombstones),
     "passivation race": (orders.Orders, "settle", _forgets_bytes),
 }
 
 
 @pytest.mark.parametrize("bug", PLANTED)
-def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_planted_bug_is_caught(
+    bug: str, play: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner, name, wrong = PLANTED[bug]
     monkeypatch.setattr(owner, name, wrong)
-    with simulated(monkeypatch) as play:
-        assert any(play(seed) for seed in range(3000)), f"{bug} was not caught"
+    assert any(play(seed) for seed in (*FOUND_ONCE, *range(3000))), f"{bug} was not caught"

@@ -148,6 +148,8 @@ async def test_an_order_without_an_id_gets_a_new_one(client, database, given):
         ("a\tb", "orderId must not contain control characters"),
         ("@shard", "orderId must not begin with @"),
         ("snickers-promotion", "orderId snickers-promotion is reserved"),
+        ("stream", "orderId stream is reserved"),
+        ("stream/", "orderId stream/ is reserved"),
     ],
 )
 @pytest.mark.parametrize(

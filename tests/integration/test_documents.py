@@ -325,7 +325,7 @@ async def test_a_claim_made_while_an_owner_writes_leaves_all_of_its_write_or_non
 async def test_a_former_owner_that_froze_within_a_transaction_holds_nothing_up(documents: Documents) -> None:
     former = await documents.claim(8)
     await former.session.start_transaction()
-    await documents._write([first(order("kit-1"))], former, former.session)
+    await documents._write([first(order("kit-1"))], former, {}, former.session)
     successor = await documents.claim(8)
     with pytest.raises(DocumentsUnavailable):
         await former.session.commit_transaction()

@@ -256,9 +256,9 @@ def test_a_partial_row_does_not_step_back_either():
 
 
 def test_an_order_of_which_nothing_is_left_is_empty():
-    assert NEW.empty
-    assert not folded(*BASE).empty
-    assert folded(*BASE, item(None), place(None), payment(None)).empty
+    assert not NEW.has_deletions
+    assert not folded(*BASE).has_deletions
+    assert folded(*BASE, item(None), place(None), payment(None)).has_deletions
 
 
 @pytest.mark.parametrize(

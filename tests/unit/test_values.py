@@ -127,6 +127,9 @@ def test_order_ids_are_nearly_any_text(order_id):
         ("a\x85b", "control"),
         ("@shard", "@"),
         ("snickers-promotion", "reserved"),
+        ("stream", "reserved"),
+        ("/stream", "reserved"),
+        ("stream/", "reserved"),
     ],
 )
 def test_an_order_id_that_cannot_be_one_says_why(order_id, problem):

@@ -1,9 +1,9 @@
 """What makes a shard's cycle durable: one transactional producer, one checkpoint partition.
 
-The checkpoint topic is compacted: key the order id, value the order's state as JSON, null when nothing
-is left of it. The record `@shard` holds the next offset of each source partition. It, not the
-consumer group, is the authority on where to read on: a frozen former owner can move the group's
-offsets (aiokafka sends them without its generation), but cannot touch a fenced checkpoint.
+The checkpoint topic is compacted: key the order id, value the order's state as JSON. The record `@shard`
+holds the next offset of each source partition. It, not the consumer group, is the authority on where to
+read on: a frozen former owner can move the group's offsets (aiokafka sends them without its generation),
+but cannot touch a fenced checkpoint.
 """
 
 import asyncio

@@ -184,7 +184,9 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
             self._shards[partition] = shard
             self._tasks[partition] = asyncio.create_task(shard.run(), name=f"shard-{partition}")
 
-    async def _start_reading(self, partition: int, offsets: dict[str, int]) -> dict[str, int]:
+    async def _start_reading(
+        self, partition: int, offsets: dict[str, int]
+    ) -> tuple[dict[str, int], dict[str, int]]:
         """Seek to the checkpoint's offsets. Records that are gone since then are said loudly."""
         taken: dict[str, int] = {}
         consumer = self._consumer
@@ -208,7 +210,7 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
             taken[source.topic] = offset
             if source in consumer.assignment():
                 consumer.seek(source, offset)
-        return taken
+        return taken, {source.topic: end for source, end in ends.items()}
 
     async def _drain(self) -> None:
         shards, tasks = list(self._shards.values()), list(self._tasks.values())

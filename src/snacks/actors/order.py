@@ -10,7 +10,9 @@ class Outcome(Struct, frozen=True):
     """What a burst of changes did to an order.
 
     `order`: what to publish, or None. `tombstone`: it was published and must go. `forget`: the document
-    must not be there, published or not: a crash may have left one that no checkpoint knows of.
+    must not be there, published or not: a former owner that read the topics in another order may have
+    stored one just before it died, and no checkpoint knows of it.
+    `publish` false: a repair that found the topic right; only the document is written.
     """
 
     state: OrderState
@@ -18,6 +20,7 @@ class Outcome(Struct, frozen=True):
     order: CustomerOrder | None = None
     tombstone: bool = False
     forget: bool = False
+    publish: bool = True
 
 
 class OrderActor:
@@ -38,21 +41,29 @@ class OrderActor:
         A change that cannot be folded is put into `refused` with its reason and costs only itself.
         """
         before = state = self.state
-        deleted = False
+        repaired = publish = False
         for change in changes:
             try:
-                state = fold(state, change)
+                folded = fold(state, change)
             except IncompleteRow as error:
                 refused.append((change, str(error)))
-            else:
-                deleted = deleted or change.row is None
+                continue
+            if folded is not state:
+                state, repair = folded, change.repair
+                repaired = repaired or repair is not None
+                publish = publish or repair is None or repair.publish
         if state is before:
             return None
         order = project(self.order_id, state)
         if state.emitted != (order is not None):
             state = replace(state, emitted=order is not None)
         self.state = state
-        gone = before.emitted and order is None
+        gone = order is None and (before.emitted or repaired)
         return Outcome(
-            state, before.emitted, order, tombstone=gone, forget=gone or (deleted and order is None)
+            state,
+            before.emitted,
+            order,
+            tombstone=gone,
+            forget=gone or (order is None and state.has_deletions),
+            publish=publish,
         )

@@ -131,22 +131,19 @@ class Orders:
     def settle(self, states: Iterable[Entry]) -> None:
         """Keep what was committed as bytes, and only the latest activated actors as objects."""
         for key, encoded, _ in states:
-            order_id = key.decode()
-            if encoded is None:
-                self._states.pop(order_id, None)
-                self._actors.pop(order_id, None)
-            else:
-                self._states[order_id] = encoded
+            if encoded is not None:
+                self._states[key.decode()] = encoded
         while len(self._actors) > ACTIVE_ACTORS:
             del self._actors[next(iter(self._actors))]
 
 
 def checkpoints(outcomes: Mapping[str, Outcome]) -> list[Entry]:
-    """The checkpoint records of a cycle: None when nothing is left of the order."""
-    return [
-        Entry(order_id.encode(), None if outcome.state.empty else encode(outcome.state))
-        for order_id, outcome in outcomes.items()
-    ]
+    """The checkpoint records of a cycle.
+
+    An order whose rows are all deleted is kept too, a few bytes: its revision must go on growing if its id
+    comes again, or documents that a crash left behind would look newer than what is right.
+    """
+    return [Entry(order_id.encode(), encode(outcome.state)) for order_id, outcome in outcomes.items()]
 
 
 def aggregates(outcomes: Mapping[str, Outcome], batch: Batch, stored: int) -> list[Entry]:
@@ -169,5 +166,5 @@ def aggregates(outcomes: Mapping[str, Outcome], batch: Batch, stored: int) -> li
             ),
         )
         for order_id, outcome in outcomes.items()
-        if outcome.order is not None or outcome.tombstone
+        if outcome.publish and (outcome.order is not None or outcome.tombstone)
     ]

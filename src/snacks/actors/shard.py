@@ -35,8 +35,9 @@ BACKLOG_RECORDS = 20_000
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 5.0
 
-StartReading = Callable[[int, dict[str, int]], Awaitable[dict[str, int]]]
-"""Makes the consumer read a shard's partitions from these next offsets by topic on; returns those it took."""
+StartReading = Callable[[int, dict[str, int]], Awaitable[tuple[dict[str, int], dict[str, int]]]]
+"""Makes the consumer read a shard's partitions from these next offsets by topic on. Returns those that it
+took (records may be gone), and the ends of the topics now."""
 
 
 class State(StrEnum):
@@ -85,6 +86,8 @@ class Shard:
         self._reason = ""
         self._orders = Orders(partition, elsewhere)
         self._claim: Claim | None = None
+        self._ahead: dict[str, int] = {}
+        self._received: dict[str, int] = {}
         self._inbox: deque[ConsumerRecord] = deque()
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
@@ -94,15 +97,16 @@ class Shard:
     # ── the host's side ──────────────────────────────────────────────────────────────────────────
 
     def offer(self, records: Sequence[ConsumerRecord]) -> None:
-        """Take records to fold. Before the shard runs they are dropped: it will seek to where it needs."""
-        if self._state is State.RUNNING:
+        """Take records of one topic to fold. Before the shard runs they are dropped: it will seek."""
+        if self._state is State.RUNNING and records:
             self._inbox.extend(records)
+            self._received[records[-1].topic] = records[-1].offset + 1
             self._wake.set()
 
     @property
     def full(self) -> bool:
         """True if the host should stop reading for this shard until it has caught up."""
-        return len(self._inbox) >= BACKLOG_RECORDS
+        return len(self._inbox) >= BACKLOG_RECORDS and self._caught_up
 
     @property
     def running(self) -> bool:
@@ -173,14 +177,16 @@ class Shard:
         if self._drain.is_set():
             return
         # Nothing is awaited between the seek in there and RUNNING: no record from elsewhere gets in.
-        self.offsets = await self._start_reading(self.partition, restored.offsets)
+        self.offsets, ends = await self._start_reading(self.partition, restored.offsets)
+        self._received = dict(self.offsets)
+        self._ahead = {topic: min(offset, ends.get(topic, 0)) for topic, offset in self._claim.ahead.items()}
         self._to(State.RUNNING)
         self._reason = ""
         log.info("shard runs", shard=self.partition, orders=len(self._orders), offsets=self.offsets)
 
     async def _serve(self) -> None:
         while not self._drain.is_set():
-            if not self._inbox:
+            if not self._inbox or not self._caught_up:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
@@ -188,15 +194,17 @@ class Shard:
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
-        records = [self._inbox.popleft() for _ in range(min(len(self._inbox), CYCLE_RECORDS))]
+        # The first cycle goes at least as far as a former owner's documents do, in one step.
+        count = len(self._inbox) if self._ahead else min(len(self._inbox), CYCLE_RECORDS)
+        records = [self._inbox.popleft() for _ in range(count)]
         batch = read(records, self.offsets)
         outcomes = await self._orders.fold(batch)
-        if not await self._emit(outcomes):
+        if not await self._emit(outcomes, batch.offsets):
             return  # drained while MongoDB was away: the next owner folds these records
         states = checkpoints(outcomes)
         published = aggregates(outcomes, batch, stored=time.time_ns() // 1_000_000)
         await self._checkpoint.commit(states, published, batch.letters, batch.offsets)
-        self.offsets = batch.offsets
+        self.offsets, self._ahead = batch.offsets, {}
         self._orders.settle(states)
         self._count(
             folded=batch.folded,
@@ -206,7 +214,7 @@ class Shard:
             cycles=1,
         )
 
-    async def _emit(self, outcomes: dict[str, Outcome]) -> bool:
+    async def _emit(self, outcomes: dict[str, Outcome], offsets: dict[str, int]) -> bool:
         """Write the documents, waiting while MongoDB is away. False if drained before it was possible."""
         emissions = [
             Emission(order_id, outcome.state.revision, outcome.order, outcome.known)
@@ -216,7 +224,7 @@ class Shard:
         pause = RETRY_FIRST
         while emissions:
             try:
-                await self._documents.emit(emissions, self._claim)
+                await self._documents.emit(emissions, self._claim, offsets)
             except DocumentsUnavailable as error:
                 if self._reason == "":
                     log.warning("MongoDB is away, waiting", shard=self.partition, error=str(error)[:200])
@@ -240,6 +248,11 @@ class Shard:
     def _fail(self, reason: str) -> None:
         self._reason = reason[:300]
         log.warning("shard starts over", shard=self.partition, reason=self._reason)
+
+    @property
+    def _caught_up(self) -> bool:
+        """Whether what a former owner wrote to MongoDB and did not commit has been read here too."""
+        return all(self._received.get(topic, 0) >= offset for topic, offset in self._ahead.items())
 
     async def _release(self) -> None:
         claim, self._claim = self._claim, None

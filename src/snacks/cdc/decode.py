@@ -16,6 +16,8 @@ from snacks.cdc import keys, quick
 from snacks.cdc.columns import COLUMNS, KEYS, PLACEHOLDER, Undecodable, got, identifier
 from snacks.cdc.scales import with_decimals
 from snacks.domain.order import ROWS, PartialRow, Position, Row, RowChange
+from snacks.domain.repair import Repair
+from snacks.domain.values import mask_cards
 
 TOPIC_PREFIX = "order-command-server"
 DATABASE = "order-command-db"
@@ -161,7 +163,14 @@ def _change(
     order_id, item_id = _identity(table, key, fields, deleted=deleted)
     keys.agree(key, order_id, item_id)
     row = None if deleted else _row(table, fields)
-    return RowChange(table, order_id, item_id, row, *when)
+    return RowChange(table, order_id, item_id, row, *when, _repair(fields))
+
+
+def _repair(fields: Fields) -> Repair | None:
+    try:
+        return msgspec.convert(fields.get("__repair"), Repair | None)
+    except msgspec.ValidationError as error:
+        raise Undecodable(f"__repair: {mask_cards(str(error))}") from None
 
 
 def _identity(table: str, key: bytes | None, fields: Fields, *, deleted: bool) -> tuple[str, str]:

@@ -80,6 +80,7 @@ class Lane:
             ("ts_ms", Millis | None, msgspec.field(default=None, name="__source_ts_ms")),
             ("file", str | None, msgspec.field(default=None, name="__source_file")),
             ("pos", Offset | None, msgspec.field(default=None, name="__source_pos")),
+            ("repair", Any, msgspec.field(default=None, name="__repair")),
         ]
         self.flat: Callable[[Any], Any] = msgspec.json.Decoder(msgspec.defstruct("Flat", fields)).decode
         before = msgspec.defstruct("Before", [(key, int | str) for key in KEYS[table]])
@@ -147,6 +148,8 @@ def _decode(table: str, key: bytes | None, value: bytes, timestamp: int) -> RowC
     else:
         row = source = lane.flat(body)
         op, ids = row.op if row.deleted in _NOT_DELETED else "d", 1
+        if row.repair is not None:
+            return None
     # An id given twice in one object: msgspec takes the last, other parsers the first.
     if op not in _UPSERTS or value.count(b'"order_id":', start) != ids:
         return None

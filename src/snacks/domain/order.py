@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from snacks.domain.repair import Repair, digest
 from snacks.domain.values import RANK, Currency, ItemStatus, OrderStatus
 
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────────
@@ -70,7 +71,7 @@ class RowChange(Struct, frozen=True):
 
     `at` is when the row changed, in milliseconds since 1970 UTC: `source.ts_ms`, else the record's
     timestamp. `position` is there only if the record carries both its source time and its binlog
-    coordinates: only such records can be told older.
+    coordinates: only such records can be told older. `repair`: see there.
     """
 
     table: str
@@ -79,6 +80,7 @@ class RowChange(Struct, frozen=True):
     row: Row | PartialRow | None
     at: int
     position: Position | None = None
+    repair: Repair | None = None
 
 
 class IncompleteRow(Exception):  # noqa: N818  (a fact about a record, named like one)
@@ -101,8 +103,8 @@ class Kept(Struct, Generic[R], frozen=True, omit_defaults=True):
 class OrderState(Struct, frozen=True, omit_defaults=True):
     """All that is known of one order; what a checkpoint holds.
 
-    `revision` counts the changes that were folded in: it only grows, and the same records give the
-    same number. `emitted` says whether the order was ever published.
+    `revision` counts the changes that were folded in (and what repairs raised it by): it only grows, and
+    the same records give the same number. `emitted` says whether the order was ever published.
     """
 
     revision: int = 0
@@ -119,13 +121,10 @@ class OrderState(Struct, frozen=True, omit_defaults=True):
         return max(rows, default=0)
 
     @property
-    def empty(self) -> bool:
-        """True if no row is left: nothing needs to be remembered of the order."""
-        return (
-            (self.shipping_location is None or self.shipping_location.row is None)
-            and (self.payment is None or self.payment.row is None)
-            and all(kept.row is None for kept in self.items.values())
-        )
+    def has_deletions(self) -> bool:
+        """True if a row was deleted and not made again: the order may once have been more complete."""
+        rows = [*self.items.values(), self.shipping_location, self.payment]
+        return any(kept is not None and kept.row is None for kept in rows)
 
 
 NEW = OrderState()
@@ -135,13 +134,16 @@ def fold(state: OrderState, change: RowChange) -> OrderState:
     """The state after the change; the very same object if the change says nothing new.
 
     Nothing new: a repeat, a record older than the row it changes, a delete of a row that is not
-    there, or an item's step back to a lower status (which only a delete makes possible again).
+    there, or an item's step back to a lower status (which only a delete makes possible again). A repair
+    overrules all of them, if the row is still the one that it was decided on; else it says nothing.
 
     Raises:
         IncompleteRow: the change is a partial row of a row never seen.
     """
     is_item = change.table == "item_detail"
     held: Kept[Any] | None = state.items.get(change.item_id) if is_item else getattr(state, change.table)
+    if change.repair is not None:
+        return _repaired(state, change, held, change.repair)
     row = change.row
     if held is None:
         if row is None:
@@ -152,8 +154,23 @@ def fold(state: OrderState, change: RowChange) -> OrderState:
         row = _completed(row, held, change.table)
     if held is not None and (row == held.row or _steps_back(row, held.row)):
         return state
+    return _with(state, change, row)
+
+
+def _repaired(state: OrderState, change: RowChange, held: Kept[Any] | None, repair: Repair) -> OrderState:
+    if repair.held != digest(held):
+        return state
+    row = _completed(change.row, held, change.table) if type(change.row) is PartialRow else change.row
+    # A new object even if nothing changes: the order is emitted again.
+    state = msgspec.structs.replace(state, revision=state.revision + repair.raise_by)
     kept: Kept[Any] = Kept(change.at, row, change.position)
-    if is_item:
+    same = row is None if held is None else held == kept
+    return state if same else _with(state, change, row)
+
+
+def _with(state: OrderState, change: RowChange, row: Row | PartialRow | None) -> OrderState:
+    kept: Kept[Any] = Kept(change.at, row, change.position)
+    if change.table == "item_detail":
         items = {**state.items, change.item_id: kept}
         return msgspec.structs.replace(state, revision=state.revision + 1, items=items)
     return msgspec.structs.replace(state, **{"revision": state.revision + 1, change.table: kept})

@@ -10,7 +10,8 @@ MONEY_LIMIT = Decimal(1_000_000_000)
 """Amounts of money are below this, so that they fit the tables' DECIMAL(11, 2)."""
 
 ORDER_ID_LENGTH = 64
-RESERVED_ORDER_IDS = frozenset({"snickers-promotion"})
+RESERVED_ORDER_IDS = frozenset({"snickers-promotion", "stream"})
+"""What stands for something else in `/api/orders/...`."""
 
 
 class ItemStatus(StrEnum):
@@ -98,6 +99,7 @@ def order_id_problem(order_id: str) -> str | None:
         return "orderId must not contain control characters"
     if order_id.startswith("@"):
         return "orderId must not begin with @"
-    if order_id in RESERVED_ORDER_IDS:
+    # The router does not tell `stream/` from `stream`.
+    if order_id in RESERVED_ORDER_IDS or order_id.strip("/") == "stream":
         return f"orderId {order_id} is reserved"
     return None

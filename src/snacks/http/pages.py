@@ -23,9 +23,25 @@ def page(name: str) -> Response[bytes]:
 
 
 @get("/", include_in_schema=False, sync_to_thread=False)
+def board() -> Response[bytes]:
+    """The board, "the kitchen": orders as they move, and the system that moves them."""
+    return page("board")
+
+
+@get("/start", include_in_schema=False, sync_to_thread=False)
 def start() -> Response[bytes]:
-    """The start page: where to look."""
+    """All addresses: where to look."""
     return page("start")
+
+
+@get(
+    ["/promotion", *(f"/promotion/{screen}" for screen in ("where", "penny", "sent"))],
+    include_in_schema=False,
+    sync_to_thread=False,
+)
+def promotion() -> Response[bytes]:
+    """The wish for a Snickers. Its four screens are one page that looks at its own address."""
+    return page("promotion")
 
 
 static = create_static_files_router(
@@ -35,4 +51,4 @@ static = create_static_files_router(
     include_in_schema=False,
 )
 
-router = Router("/", route_handlers=[start, static])
+router = Router("/", route_handlers=[board, start, promotion, static])

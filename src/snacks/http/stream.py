@@ -1,0 +1,270 @@
+"""Orders as they move: WebSocket `/ws/orders[/{orderId}]`, server-sent events `GET /api/orders/stream`.
+
+Both tell the same messages (docs/stream.md, docs/asyncapi.yaml): the present state first, then each change.
+Nothing is read from a client but its first request.
+"""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Annotated, Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import structlog
+from litestar import Request, Response, Router, WebSocket, get, websocket
+from litestar.datastructures import Headers, ResponseHeader, State
+from litestar.di import NamedDependency
+from litestar.exceptions import WebSocketDisconnect
+from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import Example
+from litestar.params import HeaderParameter, QueryParameter
+from litestar.response import Stream
+from litestar.types import Message
+from msgspec import Struct
+
+from snacks.config import Settings
+from snacks.domain.values import OrderStatus
+from snacks.feed import Behind, Closed, Ended, Feed, Full, Subscription
+from snacks.http.errors import Problem, documented, problem
+
+log = structlog.get_logger(__name__)
+
+Socket = WebSocket[Any, Any, State]
+PING_SECONDS = 15.0
+"""How often a WebSocket client is asked whether it is there, and how long it may take to answer."""
+COMMENT_SECONDS = 10.0
+"""How often an event stream says something, so that a connection that is dead is noticed."""
+WRITE_SECONDS = 30.0
+"""A reader that takes nothing for so long is cut; it comes back with its cursor."""
+CLOSED_SECONDS = 1.0
+RETRY_MILLISECONDS = 1000
+SERVICE_RESTART = 1012
+PATH = b"/ws/orders/"
+WRONG_STATUS = f"status must be one of {', '.join(OrderStatus)}"
+AWAY = {"Retry-After": "1"}
+
+
+class Admission(Struct, frozen=True):
+    """Who may follow: clients that know us by a name of ours, from no page of a stranger's."""
+
+    host: str
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Admission":
+        """As these settings say."""
+        return cls(settings.host, settings.allowed_hosts, settings.allowed_origins)
+
+    def problem(self, headers: Headers) -> str | None:
+        """Why this request is refused, or None.
+
+        The name keeps out pages that had their own name lead to us (DNS rebinding), the origin all other
+        pages: a browser opens a WebSocket to anybody, without asking.
+        """
+        host = headers.get("host", "")
+        if not self._knows(_name_of(host)):
+            return "Host is not a name of this server (SNACKS_ALLOWED_HOSTS)"
+        origin = headers.get("origin")
+        if origin is None or origin in self.origins:
+            return None
+        parts = urlsplit(origin)
+        if parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower():
+            return None
+        return "Origin is another site (SNACKS_ALLOWED_ORIGINS)"
+
+    def _knows(self, name: str) -> bool:
+        if name in {"localhost", self.host.lower(), *(host.lower() for host in self.hosts)}:
+            return True
+        try:
+            return ipaddress.ip_address(name).is_loopback
+        except ValueError:
+            return False
+
+
+def _name_of(host: str) -> str:
+    """Without its port: `[::1]:8800` is `::1`."""
+    name = host.lower()
+    if name.startswith("["):
+        return name[1:].partition("]")[0]
+    return name.partition(":")[0]
+
+
+# ── WebSocket ────────────────────────────────────────────────────────────────────────────────────
+
+
+@websocket(["/ws/orders", "/ws/orders/{orderId:path}"])
+async def orders_socket(
+    socket: Socket, feed: NamedDependency[Feed], admission: NamedDependency[Admission]
+) -> None:
+    """All orders, or one: `?status=` filters, `?cursor=` goes on where an earlier connection stopped."""
+    raw: bytes = socket.scope.get("raw_path") or socket.scope["path"].encode()
+    status = socket.query_params.get("status", "")
+    refusal = admission.problem(socket.headers)
+    if refusal is not None:
+        return await _deny(socket, 403, refusal)
+    if status and status not in set(OrderStatus):
+        return await _deny(socket, 400, WRONG_STATUS)
+    try:
+        order_id = unquote_to_bytes(raw.partition(PATH)[2]).decode() or None
+        reader = await feed.subscribe(
+            order_id, OrderStatus(status) if status else None, socket.query_params.get("cursor", "")
+        )
+    except UnicodeDecodeError:
+        return await _deny(socket, 400, "the order id is not UTF-8")
+    except (Behind, Full, Closed) as error:
+        return await _deny(socket, 503, str(error))
+    with reader:
+        await _follow(socket, reader)
+    return None
+
+
+async def _follow(socket: Socket, reader: Subscription) -> None:
+    await socket.accept()
+    hearing = asyncio.create_task(_hear(socket, reader))
+    try:
+        while True:
+            messages = await reader.next()
+            async with asyncio.timeout(WRITE_SECONDS):
+                for message in messages:
+                    await socket.send({"type": "websocket.send", "text": message, "bytes": None})
+            await asyncio.sleep(0)  # a reader that is far behind must let others go on
+    except Ended:
+        if not hearing.done():
+            await _send(socket, {"type": "websocket.close", "code": SERVICE_RESTART, "reason": "come back"})
+    except TimeoutError:
+        log.info("a subscriber takes nothing: cut")
+    except (OSError, RuntimeError, WebSocketDisconnect):
+        pass  # it went, or uvicorn closed it
+    finally:
+        hearing.cancel()
+        await asyncio.wait([hearing])
+
+
+async def _hear(socket: Socket, reader: Subscription) -> None:
+    """Wait for the client to go; what it says meanwhile is not for us."""
+    try:
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass
+    finally:
+        reader.ended = True
+        reader.wake()
+
+
+async def _deny(socket: Socket, status: int, reason: str) -> None:
+    """Refuse the handshake with an HTTP answer; a browser only learns that it failed."""
+    answer: Response[Problem] = problem(status, reason)
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    if status == 503:  # noqa: PLR2004  (Service Unavailable)
+        headers.append((b"retry-after", b"1"))
+    body = answer.render(answer.content, "application/json")
+    await socket.receive()
+    await _send(socket, {"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await _send(socket, {"type": "websocket.http.response.body", "body": body, "more_body": False})
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSED_SECONDS):
+            for _ in range(2):
+                # uvicorn says that it ended, and then that it is closed; before that it would log an error.
+                socket.connection_state = "connect"
+                await socket.receive()
+
+
+async def _send(socket: Socket, message: Any) -> None:
+    """Send it, unless the client went or takes nothing."""
+    event: Message = message
+    with suppress(OSError, RuntimeError, TimeoutError, WebSocketDisconnect):
+        async with asyncio.timeout(WRITE_SECONDS):
+            await socket.send(event)
+
+
+# ── server-sent events ───────────────────────────────────────────────────────────────────────────
+
+EVENTS = ResponseSpec(
+    bytes,
+    generate_examples=False,
+    description="Messages without end, each in one `data:` line; what they are: docs/stream.md",
+    media_type="text/event-stream",
+    examples=[Example(value='id: kwGTAAAA\ndata: {"type":"hello","cursor":"kwGTAAAA","resumed":false}\n\n')],
+)
+
+
+@get(
+    "/api/orders/stream",
+    operation_id="streamOrders",
+    summary="Orders as they move (server-sent events)",
+    description="The present state, then each change. The same messages as WebSocket `/ws/orders`.",
+    responses={
+        200: EVENTS,
+        400: documented("A status that is not ours", WRONG_STATUS),
+        403: documented("A page of another site", "Origin is another site (SNACKS_ALLOWED_ORIGINS)"),
+        404: documented("An order id that this path cannot name", "No order stream/"),
+        503: documented("Try again after the seconds in Retry-After", "there are 6000 subscribers already"),
+    },
+    response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],
+    tags=["Queries"],
+)
+async def orders_events(
+    *,
+    request: Request[Any, Any, State],
+    feed: NamedDependency[Feed],
+    admission: NamedDependency[Admission],
+    status: Annotated[str, QueryParameter(schema_extra={"enum": list(OrderStatus)})] = "",
+    order_id: Annotated[str, QueryParameter(name="orderId", description="Only this order")] = "",
+    cursor: Annotated[str, QueryParameter(description="As Last-Event-ID, which wins")] = "",
+    last_event_id: Annotated[
+        str, HeaderParameter(name="Last-Event-ID", description="Go on after this one")
+    ] = "",
+) -> Stream | Response[Problem]:
+    """The event stream of all orders, of those with a status, or of one."""
+    if not request.scope.get("raw_path", b"").endswith(b"/stream"):
+        return problem(404, "No such order")  # `stream/`: the router takes it for `stream`
+    refusal = admission.problem(request.headers)
+    if refusal is not None:
+        return problem(403, refusal)
+    if status and status not in set(OrderStatus):
+        return problem(400, WRONG_STATUS)
+    try:
+        wanted = OrderStatus(status) if status else None
+        reader = await feed.subscribe(order_id or None, wanted, last_event_id or cursor)
+    except (Behind, Full, Closed) as error:
+        return problem(503, str(error), AWAY)
+    events = _events(reader)
+    await anext(events)  # begun, so that it closes its reader even if nobody is left to send it to
+    return Stream(
+        events,
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},  # a proxy must not wait for more
+    )
+
+
+async def _events(reader: Subscription) -> AsyncGenerator[bytes]:
+    retry = f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    with reader:
+        yield b""
+        yield retry
+        try:
+            while True:
+                messages = await reader.next(COMMENT_SECONDS)
+                if messages:
+                    # The place is said with the last of them: all of them were told then.
+                    data = "\n\n".join(f"data: {message}" for message in messages[:-1])
+                    last = f"id: {reader.cursor}\ndata: {messages[-1]}\n\n"
+                    yield (f"{data}\n\n{last}" if data else last).encode()
+                else:
+                    yield b":\n\n"
+        except Ended:
+            yield retry
+
+
+router = Router("/", route_handlers=[orders_socket, orders_events])
+"""Needs the dependencies `feed: Feed` and `admission: Admission`, and uvicorn with `UVICORN`."""
+
+UVICORN: dict[str, Any] = {
+    "ws": "websockets-sansio",
+    "ws_ping_interval": PING_SECONDS,
+    "ws_ping_timeout": PING_SECONDS,
+    "ws_max_size": 4096,  # bytes of a message from a client, which is not read anyway
+    "ws_per_message_deflate": False,  # would cost each connection its own compression of the same text
+}
+"""How uvicorn must be configured: pings find clients that vanished."""

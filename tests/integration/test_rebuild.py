@@ -1,0 +1,244 @@
+"""`snacks rebuild`: everything again from the CDC topics, beside the live system."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import msgspec
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from tests import oracle
+from tests.e2e.app_process import App, serving
+from tests.given import EPOCH, item, payment, place
+from tests.repairing import actors, changed, collection, documents, fresh, history, shown
+from tests.waiting import until
+
+from snacks.actors.orders import Entry
+from snacks.cdc import CDC_TOPICS
+from snacks.cdc.topics import AGGREGATES
+from snacks.config import Settings
+from snacks.platform import Platform
+from snacks.repair import RepairError
+from snacks.repair.rebuild import FILE, rebuild
+from snacks.repair.spool import Spool
+from snacks.story import STATUSES
+
+pytestmark = pytest.mark.timeout(180)
+ORDERS = 40
+
+
+@pytest.fixture
+async def given(lab: Platform) -> Settings:
+    return await fresh(lab.settings)
+
+
+async def some_orders(settings: Settings) -> set[str]:
+    """Orders with a history: made, paid, fulfilled, one gone again, one not complete."""
+    await changed(
+        settings, *(row for n in range(5) for row in (item(f"kit-{n}"), place(f"kit-{n}"))), position=1
+    )
+    await changed(
+        settings, payment("kit-1"), item("kit-1", item_status="FULFILLED"), at=EPOCH + 1, position=2
+    )
+    await changed(settings, item("half"), position=3)
+    await shown(settings, {f"kit-{n}" for n in range(5)})
+    return {f"kit-{n}" for n in range(5)}
+
+
+async def test_what_agrees_is_left_alone_and_nothing_is_published(given: Settings) -> None:
+    async with actors(given):
+        await some_orders(given)
+        before, published = await documents(given), len(await history(given))
+        found = await rebuild(given)
+        assert (found.orders, found.differing) == (6, 0)
+        assert (await documents(given), len(await history(given))) == (before, published)
+        assert not (given.state_dir / FILE).exists()
+
+
+async def test_a_dropped_collection_comes_back_byte_for_byte_and_nothing_is_published(
+    given: Settings,
+) -> None:
+    async with actors(given):
+        await some_orders(given)
+        before, published = await documents(given), len(await history(given))
+        for _ in range(2):
+            async with collection(given) as orders:
+                await orders.drop()
+            assert (await rebuild(given)).repaired == len(before)
+            assert await documents(given) == before
+        assert len(await history(given)) == published
+        async with collection(given) as orders:
+            assert {"status_oldest_first", "card_type_oldest_first"} <= set(await orders.index_information())
+
+
+async def test_a_state_that_is_wrong_is_folded_again(given: Settings) -> None:
+    async with actors(given) as host:
+        await some_orders(given)
+        before = await documents(given)
+        # As an older version with a defect would have left it.
+        shard = next(one for one in host._shards.values() if one.has("kit-1"))
+        wrong = shard._orders._states["kit-1"].replace(b"Apple Rings", b"Apple Wings")
+        shard._orders._actors.pop("kit-1", None)
+        shard._orders._states["kit-1"] = wrong
+        await shard._checkpoint.commit([Entry(b"kit-1", wrong)], [], [], shard.offsets)
+        found = await rebuild(given)
+        assert (found.differing, found.repaired) == (1, 1)
+        after = await documents(given)
+        assert after["kit-1"]["customerOrder"] == before["kit-1"]["customerOrder"]
+        assert (await rebuild(given)).differing == 0
+
+
+async def test_a_stopped_rebuild_goes_on_where_it_was(given: Settings) -> None:
+    async with actors(given):
+        await some_orders(given)
+        folded: list[tuple[int, int]] = []
+
+        def stop(what: str, done: int, total: int) -> None:
+            if what == "records folded":
+                folded.append((done, total))
+                raise asyncio.CancelledError
+
+        before = await documents(given)
+        with pytest.raises(asyncio.CancelledError):
+            await rebuild(given, step=stop)
+        assert await documents(given) == before
+        first, folded[:] = folded[0], []
+        await changed(given, place("kit-3", zip_code="8"), at=EPOCH + 9, position=9)
+
+        def note(what: str, done: int, total: int) -> None:
+            if what == "records folded":
+                folded.append((done, total))
+
+        assert (await rebuild(given, step=note)).remaining == 0
+        assert folded[-1][1] == first[1] - first[0] + 1
+
+
+async def test_two_rebuilds_at_once_are_refused(given: Settings) -> None:
+    with Spool(given.state_dir / FILE, alone=True) as spool:
+        spool.remember("busy", "yes")
+        with pytest.raises(RepairError, match="another rebuild is running"):
+            await rebuild(given)
+
+
+async def test_topics_that_lost_their_beginning_are_not_trusted_and_mysql_is_asked(given: Settings) -> None:
+    async with actors(given):
+        before = await some_orders(given)
+        admin = AIOKafkaAdminClient(bootstrap_servers=given.kafka)
+        await admin.start()
+        try:
+            sources = [TopicPartition(CDC_TOPICS[0], n) for n in range(given.partitions)]
+            await admin.delete_records({source: RecordsToDelete(-1) for source in sources})
+        finally:
+            await admin.close()
+        async with collection(given) as orders:
+            await orders.drop()
+        found = await rebuild(given)
+        assert "rebuilt from MySQL" in "".join(found.notes)
+        assert set(await documents(given)) == before
+
+
+# ── H5: live, under load ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+async def app(platform: Platform) -> AsyncIterator[App]:
+    async with serving(platform.settings) as running:
+        yield running
+
+
+async def make(client: httpx.AsyncClient, app: App, order_id: str) -> None:
+    """An order as a client makes it, shipped in the end."""
+    items = [{"itemId": "1", "itemName": "Pretzels", "price": 0.25, "quantity": 4}]
+    where = {
+        "customerName": "Ada",
+        "customerAddress": "9 Quay St",
+        "zipCode": "1",
+        "latitude": 1,
+        "longitude": 2,
+    }
+    card = {
+        "paymentType": "CREDIT",
+        "creditCardType": "Visa",
+        "creditCardNumber": "4111-1111-1111-1111",
+        "amount": 1,
+    }
+    steps: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "item-details", {"items": items}),
+        ("POST", "shipping-location", where),
+        ("POST", "payment", card),
+        ("PUT", "item-details", {"itemStatus": "FULFILLED"}),
+        ("PUT", "item-details", {"itemStatus": "SHIPPED"}),
+    ]
+    for method, path, body in steps:
+        answer = await client.request(method, f"{app.url(0)}/api/{path}", json={"orderId": order_id, **body})
+        assert answer.is_success, answer.text
+
+
+async def test_h5_a_dropped_collection_is_rebuilt_under_load_while_reads_are_answered(app: App) -> None:
+    settings, mark = app.settings, uuid4().hex[:8]
+    done = asyncio.Event()
+    async with httpx.AsyncClient(timeout=15) as client:
+        for number in range(ORDERS):
+            await make(client, app, f"{mark}-{number}")
+        still = {f"{mark}-{number}" for number in range(ORDERS)}
+        await until(lambda: all_shipped(settings, still))
+        before = {order_id: one for order_id, one in (await documents(settings)).items() if order_id in still}
+
+        async def load() -> int:
+            number = 0
+            while not done.is_set():
+                await make(client, app, f"{mark}-live-{number}")
+                number += 1
+            return number
+
+        async def read() -> int:
+            number = 0
+            while not done.is_set():
+                answer = await client.get(f"{app.url(2)}/api/orders", params={"status": "SHIPPED"})
+                assert answer.status_code == httpx.codes.OK
+                number += 1
+            return number
+
+        working = [asyncio.create_task(load()), asyncio.create_task(read())]
+        try:
+            async with collection(settings) as orders:
+                await orders.drop()
+            found = await rebuild(settings)
+        finally:
+            done.set()
+            made, reads = await asyncio.gather(*working)
+    assert found.repaired >= ORDERS
+    assert found.remaining == 0
+    assert made
+    assert reads
+    after = await documents(settings)
+    assert {order_id: after.get(order_id) for order_id in still} == before
+    await until(lambda: equal(settings))
+    assert (await rebuild(settings)).differing == 0
+    steps: dict[bytes, list[int]] = {}
+    for record in await history(settings, AGGREGATES):
+        if record.value is not None and record.key.startswith(mark.encode()):
+            status = msgspec.json.decode(record.value)["orderStatus"]
+            steps.setdefault(record.key, []).append(STATUSES.index(status))
+    assert len(steps) == ORDERS + made
+    assert all(one == sorted(one) for one in steps.values())
+
+
+async def all_shipped(settings: Settings, order_ids: set[str]) -> bool:
+    found = await documents(settings)
+    return all(
+        order_id in found and found[order_id]["customerOrder"]["orderStatus"] == "SHIPPED"
+        for order_id in order_ids
+    )
+
+
+async def equal(settings: Settings) -> bool:
+    host, port = settings.mysql
+    left = await oracle.expected(
+        host, port, settings.mysql_user, settings.mysql_password, settings.mysql_database
+    )
+    return not oracle.differences(left, await oracle.stored(settings.mongo, settings.mongo_database))

@@ -1,0 +1,176 @@
+"""A system without Debezium, for tests of repair: MySQL and the CDC records are written separately."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import uuid4
+
+import asyncmy
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from pymongo import AsyncMongoClient
+
+from snacks.actors import OrderHost
+from snacks.cdc import CDC_TOPICS, topics
+from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
+from snacks.config import Settings
+from snacks.documents import Documents
+from snacks.repair.partition import partition_of
+from snacks.tables import Tables
+from tests.given import value
+from tests.waiting import until
+
+OURS = (*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS)
+TABLES = ("item_detail", "shipping_location", "payment")
+Row = tuple[str, dict[str, Any], dict[str, Any]]
+
+
+async def fresh(base: Settings) -> Settings:
+    """Settings with empty tables, empty topics, a group and a database of their own."""
+    name = uuid4().hex[:8]
+    settings = msgspec.structs.replace(
+        base,
+        group_id=f"g-{name}",
+        mongo_database=f"d-{name}",
+        reconcile_settle=0.05,
+        state=f"{base.state}/{name}",
+    )
+    tables = Tables(settings)
+    await tables.open()
+    await tables.close()
+    await sql(settings, *(f"TRUNCATE {table}" for table in TABLES))
+    await remade(settings, OURS)
+    return settings
+
+
+async def remade(settings: Settings, names: Sequence[str]) -> None:
+    """The topics, lost and made again."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic for topic in await admin.list_topics() if topic in names])
+
+        async def gone() -> bool:
+            return not set(await admin.list_topics()) & set(names)
+
+        await until(gone)
+    finally:
+        await admin.close()
+    await topics.ensure(settings)
+
+
+@asynccontextmanager
+async def actors(settings: Settings) -> AsyncIterator[OrderHost]:
+    """A process's actors, all shards running."""
+    async with Documents(settings.mongo, settings.mongo_database) as documents:
+        host = OrderHost(settings, documents, f"test-{uuid4().hex[:4]}")
+        task = asyncio.create_task(host.run())
+        try:
+            await until(lambda: host.status().ready and len(host.status().shards) == settings.partitions)
+            yield host
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def sql(settings: Settings, *statements: str) -> None:
+    host, port = settings.mysql
+    connection = await asyncmy.connect(
+        host=host,
+        port=port,
+        user=settings.mysql_user,
+        password=settings.mysql_password,
+        database=settings.mysql_database,
+        autocommit=True,
+    )
+    try:
+        async with connection.cursor() as cursor:
+            for statement in statements:
+                await cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+async def written(settings: Settings, *rows: Row) -> None:
+    """The rows in MySQL, captured by nobody."""
+    for table, key, columns in rows:
+        values = ", ".join(repr(one) for one in (*key.values(), *columns.values()))
+        await sql(settings, f"REPLACE INTO {table} ({', '.join([*key, *columns])}) VALUES ({values})")
+
+
+async def captured(settings: Settings, *rows: Row, **options: Any) -> None:
+    """The rows' CDC records, where Debezium would put them."""
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka) as producer:
+        for row in rows:
+            topic, key, body = value(row, **options)
+            partition = partition_of(row[1]["order_id"], settings.partitions)
+            await producer.send_and_wait(topic, body, key, partition=partition)
+
+
+async def changed(settings: Settings, *rows: Row, **options: Any) -> None:
+    """The rows in MySQL, and captured."""
+    await written(settings, *rows)
+    await captured(settings, *rows, **options)
+
+
+@asynccontextmanager
+async def collection(settings: Settings) -> AsyncIterator[Any]:
+    async with AsyncMongoClient[dict[str, Any]](settings.mongo, serverSelectionTimeoutMS=5000) as client:
+        yield client[settings.mongo_database]["customerOrder"]
+
+
+async def documents(settings: Settings) -> dict[str, Any]:
+    """The documents by order id, whole."""
+    async with collection(settings) as orders:
+        return {one["_id"]: one async for one in orders.find()}
+
+
+async def history(settings: Settings, topic: str = AGGREGATES) -> list[ConsumerRecord]:
+    """All committed records of a topic, to its end, partition by partition."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
+        consumer.assign(sources)
+        ends = await consumer.end_offsets(sources)
+        found: list[ConsumerRecord] = []
+        for source in sources:
+            while await consumer.position(source) < ends[source]:
+                for batch in (await consumer.getmany(source, timeout_ms=500)).values():
+                    found += batch
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def shown(settings: Settings, order_ids: set[str]) -> None:
+    """Wait until just these orders are in MongoDB, and committed to the topic, with all that was captured."""
+
+    async def there() -> bool:
+        last = {record.key.decode(): record.value for record in await history(settings)}
+        published = {order_id for order_id, value in last.items() if value is not None}
+        return published == order_ids == set(await documents(settings)) and await _folded(settings)
+
+    await until(there)
+
+
+async def _folded(settings: Settings) -> bool:
+    """Whether the checkpoints' offsets are the ends of the CDC topics."""
+    shards: dict[int, dict[str, int]] = {
+        record.partition: msgspec.json.decode(record.value)
+        for record in await history(settings, CHECKPOINTS)
+        if record.key == b"@shard"
+    }
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
+    await consumer.start()
+    try:
+        sources = [TopicPartition(topic, n) for topic in CDC_TOPICS for n in range(settings.partitions)]
+        ends = await consumer.end_offsets(sources)
+    finally:
+        await consumer.stop()
+    return all(shards.get(one.partition, {}).get(one.topic, 0) == end for one, end in ends.items())
