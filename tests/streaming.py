@@ -180,6 +180,7 @@ async def serving(feed: Feed, port: int = 0, **uvicorn_options: Any) -> AsyncIte
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     with socket.create_server(("127.0.0.1", port)) as listening:
+        stream.make_room([listening])
         await server.startup(sockets=[listening])
         try:
             yield Served(feed, listening.getsockname()[1], server)

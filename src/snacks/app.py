@@ -6,7 +6,6 @@ long as it takes, and `/health/ready` says what is missing.
 
 import asyncio
 import os
-import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -252,10 +251,8 @@ async def serve(settings: Settings) -> None:
     Raises:
         AppError: a port is taken, or the system stopped because of a defect.
     """
-    with suppress(ValueError, OSError):  # each subscriber of the stream is an open file
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     sockets = [_listen(settings.host, port) for port in settings.http_ports]
+    stream.make_room(sockets)
     system = System(settings)
     failed = False
 
@@ -291,14 +288,9 @@ async def serve(settings: Settings) -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        listening = socket.create_server((host, port), backlog=2048, reuse_port=False)
+        return socket.create_server((host, port), backlog=2048, reuse_port=False)
     except OSError as error:
         raise AppError(
             f"cannot listen on {host}:{port}: {error.strerror}. Free it, or move the app: "
             f"{PREFIX}HTTP_PORTS=..., or --port-offset N"
         ) from error
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        # Connections inherit it: the system cuts those that take nothing for so long.
-        milliseconds = int(stream.WRITE_SECONDS * 1000)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    return listening

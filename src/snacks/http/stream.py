@@ -6,7 +6,9 @@ Nothing is read from a client but its first request.
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncGenerator
+import resource
+import socket
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -268,3 +270,13 @@ UVICORN: dict[str, Any] = {
     "ws_per_message_deflate": False,  # would cost each connection its own compression of the same text
 }
 """How uvicorn must be configured: pings find clients that vanished."""
+
+
+def make_room(listening: Iterable[socket.socket]) -> None:
+    """Prepare the process for many subscribers: each is an open file, and one that is dead must not stay."""
+    with suppress(ValueError, OSError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        for one in listening:  # connections inherit it: the system cuts those that take nothing for so long
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(WRITE_SECONDS * 1000))
