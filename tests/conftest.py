@@ -4,12 +4,18 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from snacks import config
 from snacks.config import Settings
 from snacks.platform import Platform, running
 from tests.containers import Containers, containers
+
+# CI plays the same examples each time; a laptop looks for new ones.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 # Below the range from which clients get their ports, so that no connection takes one of these.
 MAIN_OFFSET, LAB_OFFSET, MARIADB_OFFSET = 4000, 4600, 5200
