@@ -77,16 +77,11 @@ def document_class() -> Any:
 
 
 class Emission(Struct, frozen=True):
-    """A changed order on its way to MongoDB. `order` None: the document must go.
-
-    `known` says that the order was emitted before, so that the usual case is one cheap operation:
-    an insert for a new order, a replace for a known one.
-    """
+    """A changed order on its way to MongoDB. `order` None: the document must go."""
 
     order_id: str
     revision: int
     order: CustomerOrder | None
-    known: bool
 
 
 class Claim(Struct, frozen=True):

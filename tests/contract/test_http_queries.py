@@ -37,7 +37,7 @@ ODD_IDS = [
 
 
 def emission(order_id: str = "kit-1", **changes: Any) -> Emission:
-    return Emission(order_id, 1, replace(decode_order(ORDER), order_id=order_id, **changes), known=False)
+    return Emission(order_id, 1, replace(decode_order(ORDER), order_id=order_id, **changes))
 
 
 @asynccontextmanager
@@ -114,7 +114,7 @@ async def test_an_unknown_order_is_404_with_a_message(http: httpx.AsyncClient) -
 
 async def test_a_deleted_order_is_404(documents: Documents, http: httpx.AsyncClient) -> None:
     await documents.emit([emission()])
-    await documents.emit([Emission("kit-1", 2, None, known=True)])
+    await documents.emit([Emission("kit-1", 2, None)])
     assert (await http.get("/api/orders/kit-1")).status_code == 404
 
 

@@ -47,15 +47,15 @@ def oldest_first(one: CustomerOrder) -> tuple[str, str]:
 
 
 def first(one: CustomerOrder, revision: int = 1) -> Emission:
-    return Emission(one.order_id, revision, one, known=False)
+    return Emission(one.order_id, revision, one)
 
 
 def later(one: CustomerOrder, revision: int) -> Emission:
-    return Emission(one.order_id, revision, one, known=True)
+    return Emission(one.order_id, revision, one)
 
 
 def gone(order_id: str, revision: int) -> Emission:
-    return Emission(order_id, revision, None, known=True)
+    return Emission(order_id, revision, None)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ class Outcome(Struct, frozen=True):
     """
 
     state: OrderState
-    known: bool
     order: CustomerOrder | None = None
     tombstone: bool = False
     forget: bool = False
@@ -61,7 +60,6 @@ class OrderActor:
         gone = order is None and (before.emitted or repaired)
         return Outcome(
             state,
-            before.emitted,
             order,
             tombstone=gone,
             forget=gone or (order is None and state.has_deletions),

@@ -217,7 +217,7 @@ class Shard:
     async def _emit(self, outcomes: dict[str, Outcome], offsets: dict[str, int]) -> bool:
         """Write the documents, waiting while MongoDB is away. False if drained before it was possible."""
         emissions = [
-            Emission(order_id, outcome.state.revision, outcome.order, outcome.known)
+            Emission(order_id, outcome.state.revision, outcome.order)
             for order_id, outcome in outcomes.items()
             if outcome.order is not None or outcome.forget
         ]
