@@ -175,3 +175,17 @@ async def test_headers_tell_the_revision_and_the_order_s_way() -> None:
         "captured": str(EPOCH + 9).encode(),
         "stored": str(EPOCH + 20).encode(),
     }
+
+
+async def test_a_repeat_at_a_newer_position_is_remembered_in_the_checkpoint_and_publishes_nothing() -> None:
+    shard, log = orders(), Log()
+    await cycle(shard, log.rows(item(), place(), payment(), position=1))
+    batch, again = await cycle(shard, log.rows(item(), place(), payment(), at=EPOCH + 2, position=3))
+    assert (batch.repeated, batch.folded) == (3, 0)
+    assert [entry.key for entry in checkpoints(again)] == [b"kit-1"]
+    assert aggregates(again) == []
+    assert again["kit-1"].order is None
+    assert not again["kit-1"].forget
+    late = log.rows(payment(amount="9.00"), item(quantity=9), at=EPOCH + 1, position=2)
+    batch, outcomes = await cycle(shard, late)
+    assert (batch.repeated, outcomes) == (2, {})

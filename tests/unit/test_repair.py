@@ -250,6 +250,26 @@ async def test_a_state_that_was_folded_wrong_is_brought_to_what_the_topics_give(
     assert rows_of(state) == rows_of(right)
 
 
+async def test_a_rebuild_brings_back_what_was_seen_of_a_row_but_not_for_that_alone() -> None:
+    first, last = (state_of(*WHOLE, at=at, position=at - EPOCH) for at in (EPOCH + 1, EPOCH + 3))
+    seen = state_of(*WHOLE, at=EPOCH + 1, position=1)
+    for record in Log().rows(*WHOLE, at=EPOCH + 3, position=3):
+        change = decode(table_of(record.topic) or "", record.key, record.value, record.timestamp)
+        assert isinstance(change, RowChange)
+        seen = fold(seen, change)
+    have, shown = known(first)
+    have.folded = encode(seen)
+    one = by_fold("kit-1", have, shown)
+    assert one is not None
+    assert not one.differs()
+    have, shown = known(last)
+    have.folded = encode(seen)
+    one = by_fold("kit-1", have, shown)
+    assert one is not None
+    state, _ = await repaired(one)
+    assert rows_of(state) == rows_of(seen)
+
+
 OPTIONS = st.lists(
     st.one_of(
         st.builds(item, item_id=st.sampled_from("12"), item_status=st.sampled_from(["REQUESTED", "SHIPPED"])),

@@ -12,7 +12,8 @@ class Outcome(Struct, frozen=True):
     `order`: what to publish, or None. `tombstone`: it was published and must go. `forget`: the document
     must not be there, published or not: a former owner that read the topics in another order may have
     stored one just before it died, and no checkpoint knows of it.
-    `publish` false: a repair that found the topic right; only the document is written.
+    `publish` false: a repair that found the topic right; only the document is written. `repeat`: nothing
+    but repeats, of which the state remembers that they were seen.
     """
 
     state: OrderState
@@ -20,6 +21,7 @@ class Outcome(Struct, frozen=True):
     tombstone: bool = False
     forget: bool = False
     publish: bool = True
+    repeat: bool = False
 
 
 class OrderActor:
@@ -53,6 +55,9 @@ class OrderActor:
                 publish = publish or repair is None or repair.publish
         if state is before:
             return None
+        if state.revision == before.revision and not repaired:
+            self.state = state
+            return Outcome(state, publish=False, repeat=True)
         order = project(self.order_id, state)
         if state.emitted != (order is not None):
             state = replace(state, emitted=order is not None)

@@ -104,11 +104,12 @@ class Orders:
             for refusal, reason in refused:
                 record = next(record for record, change in reads if change is refusal)
                 batch.letters.append(Entry(*dead_letter(record, reason)))
-            if outcome is None:
+            if outcome is not None:
+                outcomes[order_id] = outcome
+            if outcome is None or outcome.repeat:
                 batch.repeated += len(reads) - len(refused)
             else:
                 batch.folded += len(reads) - len(refused)
-                outcomes[order_id] = outcome
         return outcomes
 
     def _activate(self, order_id: str) -> OrderActor | None:

@@ -93,11 +93,17 @@ R = TypeVar("R", ItemDetail, ShippingLocation, Payment)
 
 
 class Kept(Struct, Generic[R], frozen=True, omit_defaults=True):
-    """The newest of a row. `row` None: deleted, remembered so that an older record cannot revive it."""
+    """The newest of a row. `row` None: deleted, remembered so that an older record cannot revive it.
+
+    `at` is when the row became so, in milliseconds since 1970 UTC (0: it was never there). `position` and
+    `seen` (0: the same as `at`) are those of the newest record that told of it, be it a repeat: what is
+    older than that record comes too late.
+    """
 
     at: int
     row: R | None = None
     position: Position | None = None
+    seen: int = 0
 
 
 class OrderState(Struct, frozen=True, omit_defaults=True):
@@ -131,11 +137,12 @@ NEW = OrderState()
 
 
 def fold(state: OrderState, change: RowChange) -> OrderState:
-    """The state after the change; the very same object if the change says nothing new.
+    """The state after the change; with the same revision if the change says nothing new.
 
     Nothing new: a repeat, a record older than the row it changes, a delete of a row that is not
-    there, or an item's step back to a lower status (which only a delete makes possible again). A repair
-    overrules all of them, if the row is still the one that it was decided on; else it says nothing.
+    there, or an item's step back to a lower status (which only a delete makes possible again). Of a
+    repeat at another position the state remembers that it was seen; else it is the very same object. A
+    repair overrules all of them, if the row is still the one that it was decided on; else it says nothing.
 
     Raises:
         IncompleteRow: the change is a partial row of a row never seen.
@@ -144,36 +151,44 @@ def fold(state: OrderState, change: RowChange) -> OrderState:
     held: Kept[Any] | None = state.items.get(change.item_id) if is_item else getattr(state, change.table)
     if change.repair is not None:
         return _repaired(state, change, held, change.repair)
-    row = change.row
-    if held is None:
-        if row is None:
-            return state
-    elif _older(change, held):
+    if held is not None and _older(change, held):
         return state
-    if type(row) is PartialRow:
-        row = _completed(row, held, change.table)
-    if held is not None and (row == held.row or _steps_back(row, held.row)):
+    row = _completed(change.row, held, change.table) if type(change.row) is PartialRow else change.row
+    if row == (None if held is None else held.row):
+        return _seen(state, change, held)
+    if held is not None and _steps_back(row, held.row):
         return state
-    return _with(state, change, row)
+    return _with(state, change, Kept(change.at, row, change.position), state.revision + 1)
+
+
+def _seen(state: OrderState, change: RowChange, held: Kept[Any] | None) -> OrderState:
+    """Remember a repeat, or what was between it and the row (a dead letter sent again) would be folded."""
+    if change.position is None:
+        return state
+    held = held or Kept(0)
+    seen = 0 if change.at == held.at else change.at
+    if (change.position, seen) == (held.position, held.seen):
+        return state
+    return _with(state, change, Kept(held.at, held.row, change.position, seen), state.revision)
 
 
 def _repaired(state: OrderState, change: RowChange, held: Kept[Any] | None, repair: Repair) -> OrderState:
     if repair.held != digest(held):
         return state
     row = _completed(change.row, held, change.table) if type(change.row) is PartialRow else change.row
-    # A new object even if nothing changes: the order is emitted again.
-    state = msgspec.structs.replace(state, revision=state.revision + repair.raise_by)
-    kept: Kept[Any] = Kept(change.at, row, change.position)
-    same = row is None if held is None else held == kept
-    return state if same else _with(state, change, row)
+    kept: Kept[Any] = Kept(change.at, row, change.position, repair.seen)
+    revision = state.revision + repair.raise_by
+    if row is None if held is None else held == kept:
+        # A new object even if nothing changes: the order is emitted again.
+        return msgspec.structs.replace(state, revision=revision)
+    return _with(state, change, kept, revision + 1)
 
 
-def _with(state: OrderState, change: RowChange, row: Row | PartialRow | None) -> OrderState:
-    kept: Kept[Any] = Kept(change.at, row, change.position)
+def _with(state: OrderState, change: RowChange, kept: Kept[Any], revision: int) -> OrderState:
     if change.table == "item_detail":
         items = {**state.items, change.item_id: kept}
-        return msgspec.structs.replace(state, revision=state.revision + 1, items=items)
-    return msgspec.structs.replace(state, **{"revision": state.revision + 1, change.table: kept})
+        return msgspec.structs.replace(state, revision=revision, items=items)
+    return msgspec.structs.replace(state, **{"revision": revision, change.table: kept})
 
 
 def _older(change: RowChange, held: Kept[Any]) -> bool:
@@ -182,7 +197,7 @@ def _older(change: RowChange, held: Kept[Any]) -> bool:
         change.position is not None
         and held.position is not None
         and change.position < held.position
-        and change.at < held.at
+        and change.at < (held.seen or held.at)
     )
 
 

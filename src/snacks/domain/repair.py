@@ -16,12 +16,14 @@ class Repair(Struct, frozen=True, forbid_unknown_fields=True):
     `held` is the digest of the row that the actor held when the repair was decided on; if it holds
     another one by now, the repair comes too late and says nothing. `raise_by` is added to the order's
     revision, so that a document with a revision that was set by hand is older than the repaired one.
-    `publish` false: the topic is right already, only the document is written again.
+    `publish` false: the topic is right already, only the document is written again. `seen`: see
+    `domain.order.Kept`.
     """
 
     held: Annotated[str, Meta(max_length=16)]
     raise_by: Annotated[int, Meta(ge=0, le=HIGHEST_RAISE)] = 0
     publish: bool = True
+    seen: Annotated[int, Meta(ge=0)] = 0
 
 
 def digest(kept: Any) -> str:

@@ -192,10 +192,10 @@ class _Explaining:
             state = fold(self._folded, change)
         except IncompleteRow as error:
             return "set aside", str(error), change.at
-        if state is self._folded:
-            return self._why_not(change), row, change.at
+        nothing_new = state.revision == self._folded.revision and change.repair is None
+        did = self._why_not(change) if nothing_new or state is self._folded else "folded"
         self._folded = state
-        return "folded", row, change.at
+        return did, row, change.at
 
     def _why_not(self, change: RowChange) -> str:
         """Why the fold took nothing of it: its rules, in its order (`fold` in domain/order.py)."""

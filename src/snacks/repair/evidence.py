@@ -70,7 +70,11 @@ class Evidence(Struct):
             right = self.topic == encode(order) and self.document == document(
                 self.order_id, self.state.revision, order
             )
-        return not right or self.wanted != rows_of(self.state)
+        return not right or self._rows_differ()
+
+    def _rows_differ(self) -> bool:
+        held = rows_of(self.state)
+        return self.wanted != held and _content(self.wanted) != _content(held)
 
     def differences(self) -> list[Difference]:
         """Field by field, at most some twenty of each kind."""
@@ -95,10 +99,11 @@ class Evidence(Struct):
     def repair(self) -> list[Record]:
         """The records that put it right; they say nothing if the actor's rows change before they come."""
         held = _all_rows(self.state)
+        must, have = _content(self.wanted), _content(rows_of(self.state))
         records = {
             key: self.wanted.get(key) or self.deleted.get(key, self.gone)
-            for key in sorted(self.wanted.keys() | rows_of(self.state).keys())
-            if self.wanted.get(key) != held.get(key)
+            for key in sorted(must.keys() | have.keys())
+            if must.get(key) != have.get(key)
         }
         order = project(self.order_id, self.state)
         published = self.topic == (None if order is None else encode(order))
@@ -106,10 +111,14 @@ class Evidence(Struct):
             # No row is wrong: one of them is said again, so that the order is emitted again.
             first = next(iter(self.wanted), ("shipping_location", ""))
             records = {first: self.wanted.get(first) or held.get(first) or self.gone}
-        publish = bool(self.wanted != rows_of(self.state)) or not published
+        publish = must != have or not published
         return [
             _record(
-                self.order_id, key, kept, held.get(key), Repair(digest(held.get(key)), self._raise(), publish)
+                self.order_id,
+                key,
+                kept,
+                held.get(key),
+                Repair(digest(held.get(key)), self._raise(), publish, kept.seen),
             )
             for key, kept in records.items()
         ]
@@ -173,6 +182,11 @@ def same_content(order_id: str, rows: Rows, document: bytes | None) -> bool:
 def rows_of(state: OrderState) -> dict[Key, AnyKept]:
     """The rows that the state has; deleted ones that it only remembers are left out."""
     return {key: kept for key, kept in _all_rows(state).items() if kept.row is not None}
+
+
+def _content(rows: Mapping[Key, AnyKept]) -> dict[Key, tuple[int, Any]]:
+    """What of the rows shows in a document; not which records told of them."""
+    return {key: (kept.at, kept.row) for key, kept in rows.items()}
 
 
 def _all_rows(state: OrderState) -> dict[Key, AnyKept]:
