@@ -75,14 +75,16 @@ async def produce(
 
 async def everything(settings: Settings, topic: str) -> list[tuple[str, bytes | None]]:
     """All committed records of a topic, key and value, to its end."""
+    sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
+    # To the very end, not to that of the last stable offset: a commit is acknowledged before it shows.
+    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka) as anybody:
+        ends = await anybody.end_offsets(sources)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
     )
     await consumer.start()
     try:
-        sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
         consumer.assign(sources)
-        ends = await consumer.end_offsets(sources)
         found = []
         for source in sources:
             while await consumer.position(source) < ends[source]:
