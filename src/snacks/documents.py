@@ -8,21 +8,19 @@ from decimal import Decimal
 from typing import Any, Self
 
 import msgspec
-import pymongo
 from beanie import Document, SortDirection, init_beanie
 from bson.codec_options import TypeCodec, TypeRegistry
 from bson.decimal128 import Decimal128
 from msgspec import Struct
 from pydantic import Field
-from pymongo import AsyncMongoClient, DeleteOne, IndexModel, InsertOne, ReplaceOne, ReturnDocument
+from pymongo import AsyncMongoClient, DeleteOne, IndexModel, InsertOne, ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
+from snacks.claims import Claim, Claims, Superseded
 from snacks.domain.order import CustomerOrder
 from snacks.domain.values import OrderStatus
 
-CLAIM_WAIT = 1.0
-"""Seconds for which a claim waits on a former owner's transaction before it kills its session again."""
 ATTEMPTS = 12
 """How often a transaction that met another writer is tried."""
 OLDEST_CHANGE_FIRST = [
@@ -36,6 +34,8 @@ PROMOTION = {
 PROMOTION_SIZE = 20
 BATCH = 250
 """Orders in memory while a list is read; by default MongoDB sends 16 MB, and decoding stops all else."""
+
+__all__ = ["Claim", "Documents", "DocumentsUnavailable", "Emission", "Superseded", "document_class"]
 
 DocumentsUnavailable = PyMongoError
 """What every method here raises when MongoDB is away or refuses."""
@@ -84,27 +84,6 @@ class Emission(Struct, frozen=True):
     order: CustomerOrder | None
 
 
-class Claim(Struct, frozen=True):
-    """An owner's right to write a shard's documents, in this session, until the next owner claims them.
-
-    `ahead`: the next source offsets by topic that the documents stand for. A former owner may have died after
-    it wrote them and before it committed: who writes again before it has read as far would step back.
-    """
-
-    shard: int
-    epoch: int
-    session: AsyncClientSession
-    ahead: dict[str, int]
-
-    async def release(self) -> None:
-        """End the session. The claim stays until somebody else takes it."""
-        await self.session.end_session()
-
-
-class Superseded(Exception):  # noqa: N818  (a state, named like one)
-    """Somebody else has claimed the shard's documents since: this process owns it no more."""
-
-
 class DecimalCodec(TypeCodec):
     """Money is Decimal here and Decimal128 in MongoDB, so that sums and comparisons work there."""
 
@@ -135,7 +114,7 @@ class Documents:
             w="majority",
         )
         self._database = self._client[database]
-        self._claims = self._database["snacksClaims"]
+        self._claims = Claims(self._client, database)
         self.model = document_class()
         self._opened = False
 
@@ -175,35 +154,13 @@ class Documents:
         await self._client.admin.command("ping")
 
     async def claim(self, shard: int) -> Claim:
-        """Take a shard's documents over: from now on a claim that somebody else holds writes nothing.
-
-        A former owner that died or froze in the middle of a transaction holds its locks until MongoDB
-        gives it up (60 seconds). So the claim says in which session its owner writes, and the next one
-        kills that session first.
+        """Take a shard's documents over; see `Claims.take`.
 
         Raises:
             DocumentsUnavailable: MongoDB does not answer.
         """
         self._check_open()
-        session = self._client.start_session()
-        taking = {"$inc": {"epoch": 1}, "$set": {"session": session.session_id["id"]}}
-        for attempt in range(ATTEMPTS):
-            former = await self._claims.find_one({"_id": shard})
-            if former is not None and "session" in former:
-                await self._client.admin.command({"killSessions": [{"id": former["session"]}]})
-            try:
-                with pymongo.timeout(CLAIM_WAIT):
-                    taken = await self._claims.find_one_and_update(
-                        {"_id": shard}, taking, upsert=True, return_document=ReturnDocument.AFTER
-                    )
-            except PyMongoError as error:
-                if attempt == ATTEMPTS - 1 or not error.timeout:
-                    await session.end_session()
-                    raise
-            else:
-                found = taken or {}
-                return Claim(shard, found["epoch"], session, dict(found.get("ahead", ())))
-        raise AssertionError  # for mypy: the last attempt returns or raises
+        return await self._claims.take(shard)
 
     async def emit(
         self,
@@ -250,12 +207,7 @@ class Documents:
         session: AsyncClientSession,
     ) -> None:
         if claim is not None:
-            mine = {"_id": claim.shard, "epoch": claim.epoch}
-            # A write, not a read: it conflicts with a claim that is made at the same time.
-            news = {"$inc": {"cycles": 1}, "$set": {"ahead": list(ahead.items())}}
-            held = await self._claims.update_one(mine, news, session=session)
-            if not held.matched_count:
-                raise Superseded(f"another process has claimed the documents of shard {claim.shard}")
+            await self._claims.check(claim, ahead, session)
         documents = self.model.get_pymongo_collection()
         ids = [emission.order_id for emission in emissions]
         found = documents.find(

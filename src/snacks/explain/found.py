@@ -13,7 +13,7 @@ from snacks.letters import Letter
 class Seen(Struct, frozen=True, rename="camel"):
     """One CDC record of the order. `timestamp` and `changed` are milliseconds since 1970 UTC.
 
-    `did`: folded, repeated, older, stepped back, set aside, nothing.
+    `did`: folded, repeated, older, stepped back, too late (a repair), set aside, nothing.
     """
 
     topic: str

@@ -20,15 +20,13 @@ from snacks.domain.order import (
     NEW,
     CustomerOrder,
     IncompleteRow,
-    ItemDetail,
     Kept,
     OrderState,
-    RowChange,
     decode_state,
     fold,
     project,
+    why_nothing,
 )
-from snacks.domain.values import RANK
 from snacks.explain.found import Agreement, Explanation, Seen, Stored, agreement, plain, read, stored_json
 from snacks.explain.found import published as published_as
 from snacks.explain.found import rows as rows_of
@@ -193,22 +191,9 @@ class _Explaining:
         except IncompleteRow as error:
             return "set aside", str(error), change.at
         nothing_new = state.revision == self._folded.revision and change.repair is None
-        did = self._why_not(change) if nothing_new or state is self._folded else "folded"
+        did = why_nothing(self._folded, change) if nothing_new or state is self._folded else "folded"
         self._folded = state
         return did, row, change.at
-
-    def _why_not(self, change: RowChange) -> str:
-        """Why the fold took nothing of it: its rules, in its order (`fold` in domain/order.py)."""
-        items = change.table == "item_detail"
-        held: Kept[Any] | None
-        held = self._folded.items.get(change.item_id) if items else getattr(self._folded, change.table)
-        if held is None or change.repair is not None:
-            return "repeated"
-        if change.position and held.position and change.position < held.position and change.at < held.at:
-            return "older"
-        if isinstance(change.row, ItemDetail) and isinstance(held.row, ItemDetail):
-            return "stepped back" if RANK[change.row.item_status] < RANK[held.row.item_status] else "repeated"
-        return "repeated"
 
     def compare(self) -> None:
         """What must agree once everything is folded: MySQL, the state, the topic, the document."""
