@@ -16,7 +16,7 @@ from litestar import Litestar
 from litestar.datastructures import State
 from litestar.di import Provide
 
-from snacks.actors import OrderHost
+from snacks.actors import OrderHost, members
 from snacks.cdc import connector, topics
 from snacks.config import PREFIX, Settings
 from snacks.documents import Documents
@@ -45,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 5.0
 WATCH_CONNECTOR_EVERY = 5.0
-TOPICS_KEPT = 2.0
+TOPICS_KEPT = GROUP_KEPT = 2.0
 GRACE = 5
 """Seconds that requests under way get at a shutdown."""
 
@@ -63,7 +63,8 @@ class System:
         self.documents = Documents(settings.mongo, settings.mongo_database)
         place = f"snacks-{socket.gethostname()}-{settings.http_ports[0]}"  # one process only can listen there
         instance = place if settings.static_member else None
-        self.host = OrderHost(settings, self.documents, f"{place}-{os.getpid()}", instance)
+        # The broker goes on calling a static member as it was called first: no process id in its name.
+        self.host = OrderHost(settings, self.documents, instance or f"{place}-{os.getpid()}", instance)
         self.feed = Feed(settings, topics.AGGREGATES)
         self.drift = Drift(settings)
         self.letters = Letters(settings)
@@ -86,6 +87,7 @@ class System:
             records=self._records,
             orders=self.documents.counts,
             actors=self.host.status,
+            group=Recent(lambda: members.describe(settings), GROUP_KEPT),
         )
         self._topics = Recent(lambda: topics.describe(settings), TOPICS_KEPT)
         self._waiting: dict[str, str] = {}

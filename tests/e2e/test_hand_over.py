@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Any
 
 import httpx
 import msgspec
@@ -36,11 +37,16 @@ async def pair(platform: Platform) -> AsyncIterator[tuple[App, App]]:
         await two.stop()
 
 
+async def topology(app: App) -> dict[str, Any]:
+    async with httpx.AsyncClient(timeout=10) as client:
+        answer = await client.get(f"{app.url(1)}/api/topology", params={"format": "json"})
+    told: dict[str, Any] = answer.json()
+    return told
+
+
 async def shards(app: App) -> int:
     """How many shards this process runs."""
-    async with httpx.AsyncClient(timeout=10) as client:
-        topology = (await client.get(f"{app.url(1)}/api/topology", params={"format": "json"})).json()
-    return sum(shard["state"] == "running" for shard in topology["shards"])
+    return sum(shard["state"] == "running" for shard in (await topology(app))["shards"])
 
 
 async def shares(one: App, two: App, each: int) -> bool:
@@ -49,6 +55,19 @@ async def shares(one: App, two: App, each: int) -> bool:
 
 async def has(app: App, count: int) -> bool:
     return await shards(app) == count
+
+
+async def test_each_process_tells_who_has_which_shard(pair: tuple[App, App]) -> None:
+    async def told(app: App) -> bool:
+        return [len(one["shards"]) for one in (await topology(app))["group"]["members"]] == [3, 3]
+
+    for app in pair:
+        await until(partial(told, app), within=20)
+    one, two = [await topology(app) for app in pair]
+    assert {one["member"], two["member"]} == {member["clientId"] for member in one["group"]["members"]}
+    assert {member["clientId"]: set(member["shards"]) for member in one["group"]["members"]} == {
+        drawn["member"]: {str(shard["partition"]) for shard in drawn["shards"]} for drawn in (one, two)
+    }
 
 
 async def test_a_frozen_owner_changes_nothing_after_its_successor_took_over(pair: tuple[App, App]) -> None:

@@ -16,9 +16,10 @@ from aiokafka.errors import ProducerFenced
 from tests.given import item, payment, place, value
 from tests.waiting import until
 
-from snacks.actors import OrderHost
+from snacks.actors import OrderHost, members
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.orders import Entry
+from snacks.actors.status import GroupStatus
 from snacks.cdc import CDC_TOPICS, topics
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
@@ -251,3 +252,35 @@ async def can_produce(settings: Settings) -> bool:
         await produce(settings, value(payment()))
         return True
     return False
+
+
+# ── who folds what ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_group_tells_every_process_and_its_shards(given: Settings) -> None:
+    async def shared() -> GroupStatus | None:
+        group = await members.describe(given)
+        return group if [len(one.shards) for one in group.members] == [3, 3] else None
+
+    async with actors(given) as one, actors(given) as two:
+        group = await until(shared, within=30)
+        assert {member.client_id for member in group.members} == {
+            one.status().member_id,
+            two.status().member_id,
+        }
+        assert sorted(n for member in group.members for n in member.shards) == list(range(given.partitions))
+        assert {member.host for member in group.members} == {"127.0.0.1"}
+
+
+async def test_what_waits_to_be_folded_is_told_of_shards_that_nobody_has(given: Settings) -> None:
+    await produce(given, *map(value, (item(), place())), partition=4)
+    group = await members.describe(given)
+    assert group.members == []
+    assert group.lags == {n: 2 if n == 4 else 0 for n in range(given.partitions)}
+
+    async def folded() -> bool:
+        return not any((await members.describe(given)).lags.values())
+
+    async with actors(given):
+        await until(folded, within=30)
+    assert not any((await members.describe(given)).lags.values())

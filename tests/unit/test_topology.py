@@ -10,16 +10,22 @@ from litestar.di import Provide
 from litestar.testing import AsyncTestClient
 from msgspec.structs import replace
 
-from snacks.actors.status import HostStatus, ShardStatus
+from snacks.actors.status import GroupStatus, HostStatus, MemberStatus, ShardStatus
 from snacks.cdc.topics import AGGREGATES, CDC_TOPICS, CHECKPOINTS, DEAD_LETTERS
 from snacks.http import pages, topology
 from snacks.http.topology import Facts, Node, Observer, Topology, build
 
 SHARDS = [ShardStatus(n, "running", "", 10, 1, 0, 0, 30, 0, 20, 0, 5) for n in range(2)]
 HOST = HostStatus("snacks-order-actors", "member-1", ready=True, reason="", shards=SHARDS)
+GROUP = GroupStatus(
+    HOST.group_id,
+    "Stable",
+    [MemberStatus("member-1", "10.0.0.1", {0: 9, 1: 9}), MemberStatus("member-2", "10.0.0.2", {2: 5})],
+    {0: 9, 1: 9, 2: 5},
+)
 ROWS = {"item_detail": 8, "shipping_location": 4, "payment": 3}
 RECORDS = dict.fromkeys([*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS], 7)
-FACTS = Facts(rows=ROWS, connector="RUNNING", records=RECORDS, orders={"PAID": 3}, actors=HOST)
+FACTS = Facts(rows=ROWS, connector="RUNNING", records=RECORDS, orders={"PAID": 3}, actors=HOST, group=GROUP)
 AWAY = OSError("connection refused")
 
 
@@ -49,7 +55,7 @@ def test_nodes_show_what_was_counted() -> None:
     assert node(drawn, "aggregates").counts == {"records": 7}
     assert node(drawn, "mongodb").counts == {"PENDING": 0, "PAID": 3, "FULFILLED": 0, "SHIPPED": 0}
     assert node(drawn, "actors").counts == {
-        "shards": 2, "orders": 20, "to fold": 2, "folded": 60, "published": 40,
+        "shards": 2, "orders": 20, "to fold": 2 + 5, "folded": 60, "published": 40,
     }  # fmt: skip
 
 
@@ -86,10 +92,38 @@ def test_a_topic_is_found_whatever_its_prefix_and_never_by_half_a_name() -> None
     assert node(drawn, "payment").detail == "no such topic yet"
 
 
-def test_a_process_that_folds_nothing_says_so_without_a_problem() -> None:
+def test_every_process_that_folds_is_shown_and_which_of_them_this_one_is() -> None:
+    drawn = build(FACTS)
+    assert drawn.group == GROUP
+    assert drawn.member == "member-1"
+
+
+def test_a_process_that_folds_nothing_shows_who_does() -> None:
     drawn = build(replace(FACTS, actors=None))
-    assert (drawn.problems, drawn.shards) == ([], [])
-    assert node(drawn, "actors").detail == "not in this process"
+    assert (drawn.problems, drawn.shards, drawn.member, drawn.group) == ([], [], "", GROUP)
+    assert node(drawn, "actors").detail == "in other processes"
+    assert node(drawn, "actors").counts == {"to fold": 23}
+
+
+@pytest.mark.parametrize("actors", [None, HOST])
+def test_shards_that_nobody_has_are_a_problem(actors: HostStatus | None) -> None:
+    facts = replace(FACTS, actors=actors, group=replace(GROUP, members=GROUP.members[:1]))
+    assert build(facts).problems == ["Order actors: no process has shard 2"]
+
+
+def test_shards_that_are_being_handed_over_are_no_problem() -> None:
+    group = replace(GROUP, state="PreparingRebalance", members=[])
+    assert build(replace(FACTS, actors=None, group=group)).problems == []
+
+
+def test_a_group_that_is_not_told_of_hides_nothing_of_this_process() -> None:
+    drawn = build(replace(FACTS, group=AWAY))
+    assert (drawn.problems, drawn.shards, drawn.group) == ([], SHARDS, None)
+    drawn = build(replace(FACTS, actors=None, group=AWAY))
+    assert (node(drawn, "actors").health, node(drawn, "actors").detail) == (
+        "unknown",
+        "OSError: connection refused",
+    )
 
 
 def test_no_card_number_shows_in_a_reason() -> None:
@@ -110,7 +144,16 @@ def client(**asks: Any) -> AsyncTestClient[Litestar]:
     async def orders() -> dict[str, int]:
         return {"PAID": 3}
 
-    given = {"rows": rows, "connector": connector, "records": records, "orders": orders} | asks
+    async def group() -> GroupStatus:
+        return GROUP
+
+    given = {
+        "rows": rows,
+        "connector": connector,
+        "records": records,
+        "orders": orders,
+        "group": group,
+    } | asks
     observer = Observer(**given, actors=lambda: HOST)
     dependencies = {"observer": Provide(lambda: observer, sync_to_thread=False)}
     return AsyncTestClient(Litestar([topology.router, pages.router], dependencies=dependencies))

@@ -28,3 +28,23 @@ class HostStatus(Struct, frozen=True, rename="camel"):
     ready: bool
     reason: str
     shards: list[ShardStatus]
+
+
+class MemberStatus(Struct, frozen=True, rename="camel"):
+    """A process of the group. `shards`: what it was given, and for each the records not yet folded."""
+
+    client_id: str
+    host: str
+    shards: dict[int, int]
+
+
+class GroupStatus(Struct, frozen=True, rename="camel"):
+    """All processes that fold. `state` is the broker's word, `Stable` if nothing is being handed over.
+
+    `lags`: the records not yet folded of every shard, also of those that nobody has.
+    """
+
+    group_id: str
+    state: str
+    members: list[MemberStatus]
+    lags: dict[int, int]

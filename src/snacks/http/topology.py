@@ -14,7 +14,7 @@ from litestar.params import QueryParameter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from snacks.actors.status import HostStatus, ShardStatus
+from snacks.actors.status import GroupStatus, HostStatus, ShardStatus
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.domain.order import ROWS
 from snacks.domain.values import OrderStatus, mask_cards
@@ -48,13 +48,19 @@ class Edge(Struct, frozen=True):
 
 
 class Topology(Struct, frozen=True):
-    """The parts, what flows between them, and every shard of this process. `time` is UTC, ISO 8601."""
+    """The parts, what flows between them, and who has which shard. `time` is UTC, ISO 8601.
+
+    `shards`: those of this process, with all their counts. `group`: every process that folds; None if the
+    broker does not tell. `member`: the client id of this process in it, empty if it folds nothing.
+    """
 
     time: str
     problems: list[str]
     nodes: list[Node]
     edges: list[Edge]
     shards: list[ShardStatus]
+    group: GroupStatus | None
+    member: str
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -63,6 +69,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     `rows`: rows per MySQL table. `records`: records per topic, by its full name. `connector`: the state
     of the Debezium connector and its task, `RUNNING` if all is well, else state and reason.
     `orders`: MongoDB documents per order status. `actors`: None if this process folds nothing.
+    `group`: all processes that fold.
     """
 
     rows: Counts | BaseException
@@ -70,6 +77,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     records: Counts | BaseException
     orders: Counts | BaseException
     actors: HostStatus | None
+    group: GroupStatus | BaseException
 
 
 def build(facts: Facts) -> Topology:
@@ -81,7 +89,7 @@ def build(facts: Facts) -> Topology:
         _counted(Node("mysql", 1, "MySQL", "command tables"), facts.rows, tables),
         _connector(Node("debezium", 2, "Debezium", "Kafka Connect"), facts.connector),
         *(_topic(Node(table, 3, table, "CDC topic"), records, table) for table in tables),
-        _actors(Node("actors", 4, "Order actors", "one per order"), facts.actors),
+        _actors(Node("actors", 4, "Order actors", "one per order"), facts.actors, facts.group),
         _counted(Node("mongodb", 5, "MongoDB", "customer orders"), facts.orders, list(OrderStatus)),
         _topic(Node("aggregates", 5, "aggregates", "compacted topic"), records, AGGREGATES),
         _topic(Node("checkpoints", 5, "checkpoints", "compacted topic"), records, CHECKPOINTS),
@@ -102,6 +110,8 @@ def build(facts: Facts) -> Topology:
         nodes,
         [Edge(source, target) for source, target in pairs],
         facts.actors.shards if facts.actors else [],
+        facts.group if isinstance(facts.group, GroupStatus) else None,
+        facts.actors.member_id if facts.actors else "",
     )
 
 
@@ -138,19 +148,40 @@ def _connector(blank: Node, state: str | BaseException) -> Node:
     return replace(blank, health="ok" if state == "RUNNING" else "trouble", detail=mask_cards(state)[:300])
 
 
-def _actors(blank: Node, host: HostStatus | None) -> Node:
+def _actors(blank: Node, host: HostStatus | None, group: GroupStatus | BaseException) -> Node:
+    """Counts are of this process, but `to fold` is of all shards: a process may have none of them."""
+    lags = {} if isinstance(group, BaseException) else dict(group.lags)
     if host is None:
-        return replace(blank, health="unknown", detail="not in this process")
+        return _elsewhere(blank, group, lags)
+    lags |= {shard.partition: shard.lag for shard in host.shards}  # the group's is up to a second old
     counts = {
         "shards": len(host.shards),
         "orders": sum(shard.orders for shard in host.shards),
-        "to fold": sum(shard.lag for shard in host.shards),
+        "to fold": sum(lags.values()),
         "folded": sum(shard.folded for shard in host.shards),
         "published": sum(shard.published for shard in host.shards),
     }
     reasons = [f"shard {s.partition} {s.state}: {s.reason}" for s in host.shards if s.reason]
+    reasons += [] if isinstance(group, BaseException) or reasons else _unowned(group)
     detail = "; ".join([*filter(None, [host.reason]), *reasons]) or ("" if host.ready else "starting")
-    return replace(blank, health="ok" if host.ready else "trouble", detail=detail, counts=counts)
+    return replace(blank, health="trouble" if detail else "ok", detail=detail, counts=counts)
+
+
+def _elsewhere(blank: Node, group: GroupStatus | BaseException, lags: dict[int, int]) -> Node:
+    if isinstance(group, BaseException):
+        return replace(blank, health="unknown", detail=_said(group))
+    counts = {"to fold": sum(lags.values())}
+    if missing := _unowned(group):
+        return replace(blank, health="trouble", detail="; ".join(missing), counts=counts)
+    return replace(blank, detail="in other processes", counts=counts)
+
+
+def _unowned(group: GroupStatus) -> list[str]:
+    """The shards that nobody folds; while the group hands them over, none counts as such."""
+    if group.state.endswith("Rebalance"):
+        return []
+    missing = sorted(group.lags.keys() - {n for member in group.members for n in member.shards})
+    return [f"no process has shard {', '.join(map(str, missing))}"] if missing else []
 
 
 class Observer:
@@ -164,17 +195,25 @@ class Observer:
         records: Callable[[], Awaitable[Counts]],
         orders: Callable[[], Awaitable[Counts]],
         actors: Callable[[], HostStatus | None],
+        group: Callable[[], Awaitable[GroupStatus]],
         keep: float = 1.0,
     ) -> None:
-        self._asks = (rows, connector, records, orders)
+        self._asks = (rows, connector, records, orders, group)
         self._actors = actors
         self.topology = Recent(self._observe, keep)
 
     async def _observe(self) -> Topology:
         asked: list[Any] = [within(TIMEOUT, ask) for ask in self._asks]
-        rows, connector, records, orders = await asyncio.gather(*asked, return_exceptions=True)
+        rows, connector, records, orders, group = await asyncio.gather(*asked, return_exceptions=True)
         return build(
-            Facts(rows=rows, connector=connector, records=records, orders=orders, actors=self._actors())
+            Facts(
+                rows=rows,
+                connector=connector,
+                records=records,
+                orders=orders,
+                actors=self._actors(),
+                group=group,
+            )
         )
 
 

@@ -14,15 +14,16 @@ const BOXES = [
   { id: "topics", title: "Topics in", nodes: ["item_detail", "shipping_location", "payment"],
     lines: (n) => ({ items: n.item_detail?.counts.records, places: n.shipping_location?.counts.records,
       payments: n.payment?.counts.records }) },
-  { id: "actors", title: "Order actors", nodes: ["actors"], lines: (n) => pick(n.actors, ["folded", "published", "to fold"]) },
+  { id: "actors", title: "Order actors", nodes: ["actors"], lines: ({ actors }, others) => ({
+      [others ? "folded here" : "folded"]: actors?.counts.folded,
+      [others ? "published here" : "published"]: actors?.counts.published, "to fold": actors?.counts["to fold"] }) },
   { id: "mongodb", moves: "aggregates", title: "MongoDB", nodes: ["mongodb"], lines: (n) => sum("orders", n.mongodb) },
   { id: "aggregates", title: "Topics out", nodes: ["aggregates", "dead-letters"],
-    lines: (n) => ({ orders: n.aggregates?.counts.records, "dead letters": n["dead-letters"]?.counts.records }) },
+    lines: (n) => ({ states: n.aggregates?.counts.records, "dead letters": n["dead-letters"]?.counts.records }) },
   { id: "page", title: "This page", nodes: [] },
 ];
 const NO_RATE = new Set(["to fold"]); // what stands there now, not what has passed
 
-const pick = (node, names) => Object.fromEntries(names.map((name) => [name, node?.counts[name]]));
 function sum(name, node) {
   const counts = Object.values(node?.counts ?? {});
   return { [name]: counts.length ? counts.reduce((a, b) => a + b, 0) : undefined };
@@ -70,11 +71,13 @@ export class Flow {
     const now = { time: Date.parse(topology.time), values: {} };
     const seconds = this.#last ? (now.time - this.#last.time) / 1000 : 0;
     const moved = {};
+    const others = processes(topology).some((one) => !one.here && one.shards.length);
     for (const box of BOXES) {
+      const parts = box.nodes.map((id) => nodes[id]);
       const own = box.id === "page" ? this.#page() : {
-        health: worst(box.nodes.map((id) => nodes[id]?.health ?? "unknown")),
-        detail: box.nodes.map((id) => nodes[id]).find((node) => node && node.health !== "ok")?.detail ?? "",
-        lines: box.lines?.(nodes) ?? {},
+        health: worst(parts.map((node) => node?.health ?? "unknown")),
+        detail: (parts.find((node) => node && node.health !== "ok") ?? parts[0])?.detail ?? "",
+        lines: box.lines?.(nodes, others) ?? {},
       };
       moved[box.id] = this.#box(box, own, now.values, seconds);
     }
@@ -86,7 +89,7 @@ export class Flow {
     const lag = nodes.actors?.counts["to fold"];
     text(byId("system-state"), wrong ? topology.problems.join(" · ")
       : `All is well${lag === undefined ? "" : `, ${lag} to fold`}.`);
-    this.#shards(topology.shards);
+    this.#owners(topology);
   }
 
   #box(box, { health, detail, lines }, values, seconds) {
@@ -95,7 +98,7 @@ export class Flow {
     title.querySelector(".dot").className = `dot ${health}`;
     text(title.lastElementChild, ` (${HEALTH[health]})`);
     item.classList.toggle("trouble", health === "trouble");
-    text(note, health === "ok" ? box.note ?? "" : detail);
+    text(note, health === "ok" ? box.note ?? detail : detail);
     note.title = note.textContent;
     let moved = false;
     const parts = Object.entries(lines).filter(([, value]) => value !== undefined).map(([name, value]) => {
@@ -113,18 +116,33 @@ export class Flow {
     return moved;
   }
 
-  // Who has which shard: those of this process in full, the others' by what is missing.
-  #shards(shards) {
-    const list = byId("shards");
-    const parts = shards.map((shard) => {
-      const well = shard.state === "running" && !shard.reason;
-      return h("li", { className: well ? "shard ok" : "shard trouble", title: shard.reason },
-        h("b", {}, String(shard.partition)), ` ${shard.orders} order${shard.orders === 1 ? "" : "s"}`,
-        shard.lag ? `, ${shard.lag} to fold` : "", well ? "" : `, ${shard.state}`);
-    });
-    if (!parts.length) parts.push(h("li", { className: "soft" }, "none: another process folds them, or none is assigned yet"));
-    list.replaceChildren(...parts);
+  // Who has which shard: one line for each process; of this one all is known, of others what waits.
+  #owners(topology) {
+    const rows = processes(topology).map(({ name, title, shards }) => h("li", {},
+      h("span", { className: "process", title }, `Shards of ${name}: `),
+      shards.length ? h("ul", { "aria-label": `Shards of ${name}` }, ...shards.map(chip)) : h("span", { className: "soft" }, "none")));
+    if (!topology.group) rows.push(h("li", { className: "soft" }, "The broker does not tell of others."));
+    else if (topology.group.state.endsWith("Rebalance")) rows.push(h("li", { className: "soft" }, "Shards are being handed over …"));
+    else if (!rows.length) rows.push(h("li", {}, "No process folds."));
+    byId("owners").replaceChildren(...rows);
   }
 }
 
 const worst = (states) => (states.includes("trouble") ? "trouble" : states.includes("unknown") ? "unknown" : "ok");
+
+// The processes that fold, this one first, each with its shards.
+function processes({ shards, group, member }) {
+  const others = (group?.members ?? []).filter((one) => one.clientId !== member).map((one) => ({
+    here: false, name: one.clientId, title: one.host,
+    shards: Object.entries(one.shards).map(([partition, lag]) => ({ partition, lag })),
+  }));
+  return member ? [{ here: true, name: "this process", title: member, shards }, ...others] : others;
+}
+
+function chip({ partition, orders, lag, state, reason }) {
+  const well = !reason && (state ?? "running") === "running";
+  const said = [orders === undefined ? "" : `${orders} order${orders === 1 ? "" : "s"}`, lag ? `${lag} to fold` : "", well ? "" : state];
+  const more = said.filter(Boolean).join(", ");
+  return h("li", { className: well ? "shard ok" : "shard trouble", title: reason ?? "" },
+    h("b", {}, String(partition)), more && `: ${more}`);
+}

@@ -148,11 +148,30 @@ function draw(topology, moved) {
   for (const node of topology.nodes) card(node, places[node.id], picture);
 }
 
+function tabulateGroup({ group, member }) {
+  const table = document.getElementById("group");
+  table.replaceChildren();
+  if (!group?.members.length) {
+    html("td", "text soft", html("tr", "", table), group ? "No process folds." : "The broker does not tell.");
+    return;
+  }
+  const head = html("tr", "", table);
+  for (const name of ["process", "host", "shards"]) html("th", "text", head, name);
+  html("th", "", head, "to fold");
+  for (const { clientId, host, shards } of group.members) {
+    const row = html("tr", "", table);
+    html("td", "text", row, clientId === member ? `${clientId} (this process)` : clientId);
+    html("td", "text", row, host);
+    html("td", "text", row, Object.keys(shards).join(", ") || "none");
+    html("td", "", row, number.format(Object.values(shards).reduce((a, b) => a + b, 0)));
+  }
+}
+
 function tabulate(shards) {
   const table = document.getElementById("shards");
   table.replaceChildren();
   if (!shards.length) {
-    html("td", "text soft", html("tr", "", table), "None: another process folds them, or none is assigned yet.");
+    html("td", "text soft", html("tr", "", table), "None: other processes have them, or none is assigned yet.");
     return;
   }
   const head = html("tr", "", table);
@@ -188,6 +207,7 @@ function show(topology) {
   if (topology.problems.length) say("trouble", `Something is wrong (${time}):`, topology.problems);
   else say("ok", `All is well (${time}).`);
   draw(topology, moved);
+  tabulateGroup(topology);
   tabulate(topology.shards);
 }
 
