@@ -18,6 +18,7 @@ from snacks.story import CHAPTERS, Teller
 
 pytestmark = pytest.mark.timeout(60)
 MANY = 2000
+HERE, THERE = "Shards of this process:", "Shards of snacks-b-9800:"
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,9 @@ async def test_an_order_opens_to_what_is_known_of_it_and_follows_it(board: Page,
         ["MySQL", "Debezium", "MongoDB", "Topic", "Here"]
     )
     assert "2222-2222-2222-2222" not in await board.content()
+    await dialog.get_by_role("link", name="Explain it").click()
+    await expect(board.get_by_role("heading", name="An order explained")).to_be_visible()
+    assert board.url.endswith(f"/explain/{order_id}")
 
 
 async def test_an_order_from_the_form_waits_for_its_payment_and_is_paid_by_its_button(board: Page) -> None:
@@ -155,8 +159,37 @@ async def test_the_system_is_drawn_with_counts_health_and_shards(
     await expect(boxes).to_have_count(8)
     await expect(boxes.nth(1)).to_contain_text("MySQL (well)")
     await expect(boxes.nth(1).locator(".value")).to_have_text(re.compile(r"^[1-9]"))
-    await expect(board.locator("#shards > li")).to_have_count(app.settings.partitions)
+    own = board.get_by_role("list", name="Shards of this process")
+    await expect(own.get_by_role("listitem")).to_have_count(app.settings.partitions)
     await expect(board.locator("#system-state")).to_contain_text("All is well")
+
+
+@pytest.mark.parametrize(
+    ("changed", "shown"),
+    [
+        ({}, [f"{HERE} 0: 3 orders 1: 2 orders", f"{THERE} 2: 4 to fold"]),
+        ({"shards": []}, [f"{HERE} none", f"{THERE} 2: 4 to fold"]),
+        ({"shards": [], "member": ""}, ["Shards of snacks-a-8800: 0 1", f"{THERE} 2: 4 to fold"]),
+        ({"group": None}, [f"{HERE} 0: 3 orders 1: 2 orders", "The broker does not tell of others."]),
+    ],
+    ids=["shares", "has none", "folds nothing", "broker away"],
+)
+async def test_the_shard_owners_of_all_processes_are_shown(
+    app: App, browser: Browser, changed: dict[str, Any], shown: list[str]
+) -> None:
+    members = [
+        {"clientId": "snacks-a-8800", "host": "10.0.0.1", "shards": {"0": 0, "1": 0}},
+        {"clientId": "snacks-b-9800", "host": "10.0.0.2", "shards": {"2": 4}},
+    ]
+    shards = [{"partition": n, "state": "running", "reason": "", "orders": 3 - n, "lag": 0} for n in range(2)]
+    group = {"groupId": "g", "state": "Stable", "members": members, "lags": {"0": 0, "1": 0, "2": 4}}
+    drawn = {"member": "snacks-a-8800", "shards": shards, "group": group} | changed
+    drawn |= {"time": "2026-01-01T00:00:00Z", "problems": [], "nodes": [], "edges": []}
+    async with window(browser, app.url(3)) as page:
+        await page.route("**/api/topology*", lambda route: route.fulfill(json=drawn))
+        await page.goto("/")
+        rows = page.locator("#owners > li")
+        await expect(rows).to_have_text(shown, use_inner_text=True)
 
 
 async def test_the_keyboard_alone_fulfils_ships_and_opens_an_order(board: Page, teller: Teller) -> None:
@@ -214,6 +247,8 @@ async def test_axe_finds_nothing_wrong_with_the_pages(
             ("/start", "h1"),
             ("/static/topology.html", "svg.flow"),
             ("/schema", "main details"),
+            ("/explain", "main #ask"),
+            (f"/explain/{order_id}", "#state.ok"),
         ):
             await page.goto(path)
             await page.wait_for_selector(drawn)
@@ -339,6 +374,7 @@ async def test_what_was_deleted_while_the_page_was_away_leaves_when_the_stream_b
 async def test_what_is_said_aloud_is_a_summary(app: App, browser: Browser) -> None:
     storm = Storm(50)
     async with window(browser, app.url(3), size=DESK) as page:
+        await page.clock.install()
         await page.route_web_socket("**/ws/orders*", storm.serve)
         await page.goto("/")
         await expect(page.locator("#lane-PENDING .count")).to_have_text("50")
@@ -347,6 +383,8 @@ async def test_what_is_said_aloud_is_a_summary(app: App, browser: Browser) -> No
             ".observe(document.getElementById('said'), { childList: true, subtree: true })"
         )
         await storm.change_all("PAID", 2)
+        await expect(page.locator("#lane-PAID .count")).to_have_text("50")
+        await page.clock.fast_forward(5000)
         await expect(page.locator("#said")).to_have_text("Orders: 50 now paid.")
         assert await page.evaluate("window.said") <= 2
 

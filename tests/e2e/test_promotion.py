@@ -7,13 +7,14 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
 from tests.e2e.app_process import App, serving
 from tests.e2e.browser import DESK, PHONE, Scheme, browsing, violations, watching, window
 from tests.waiting import until
 
 from snacks.config import Settings
 from snacks.platform import Platform
+from snacks.story import Teller
 
 pytestmark = pytest.mark.timeout(60)
 COMMANDS = {"wish": "/api/item-details", "where": "/api/shipping-location", "penny": "/api/payment"}
@@ -168,6 +169,25 @@ async def test_back_before_the_payment_corrects_the_name(app: App, page: Page) -
     await page.wait_for_selector("li[data-status=PAID].done")
     assert len(await orders_of(app, "Joan")) == 1
     assert not await orders_of(app, "Jon")
+
+
+async def test_a_wish_that_the_stream_let_go_of_is_shown_as_queries_know_it(app: App, page: Page) -> None:
+    await wish(page, "Olga")
+    await page.wait_for_selector("li[data-status=PAID].done")
+    async with httpx.AsyncClient(timeout=15) as client:
+        teller = Teller(client, app.url(0))
+        await teller.fulfil(await order_id(page))
+        await teller.ship(await order_id(page))
+    await page.wait_for_selector("li[data-status=SHIPPED].done")
+
+    def forget(socket: WebSocketRoute) -> None:
+        socket.send('{"type":"hello","cursor":"0","resumed":false}')
+        socket.send('{"type":"current","cursor":"0"}')
+
+    await page.route_web_socket("**/ws/orders/*", forget)
+    await page.reload()
+    await page.wait_for_selector("li[data-status=SHIPPED][aria-current]")
+    await expect(page.locator("#news")).to_contain_text("on their way to you")
 
 
 async def test_a_screen_that_is_not_reached_yet_leads_to_the_first(page: Page) -> None:

@@ -25,7 +25,9 @@ export class OrderDialog {
   constructor(orders) {
     this.#orders = orders;
     byId("order-close").onclick = () => this.#dialog.close();
-    this.#dialog.onclick = (event) => event.target === this.#dialog && this.#dialog.close(); // beside it
+    this.#dialog.onclick = (event) => { // a press beside it; to return false would switch its links off
+      if (event.target === this.#dialog) this.#dialog.close();
+    };
     this.#dialog.onclose = () => {
       const back = this.#from?.isConnected ? this.#from.querySelector(".open") : byId("lanes-title");
       this.#id = this.#from = this.#shown = null;
@@ -72,7 +74,7 @@ export class OrderDialog {
       : "Not paid yet.";
     byId("order-history").replaceChildren(...entry.history.map((seen, index) => h("li", {},
       h("span", { className: "status" }, seen.status), ` ${clock(seen.changed)}`,
-      index === 0 && !seen.live ? h("span", { className: "soft" }, " (when this page first saw it)") : null)));
+      index === 0 && !seen.live ? h("span", { className: "soft" }, " (so it was when this page was opened)") : null)));
     this.#hops(entry.latest);
   }
 

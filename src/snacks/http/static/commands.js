@@ -1,4 +1,4 @@
-// The commands of the pages. They are sent as any client sends them; an error's message is for people.
+// The commands of the pages, and one query. They are sent as any client does; an error's message is for people.
 
 const WAIT = 15000; // milliseconds
 
@@ -28,6 +28,16 @@ export async function order(orderId, items) {
     await send("POST", "item-details", { orderId, items });
   } catch (error) {
     if (!(error instanceof Refused && error.message.includes("already exists"))) throw error;
+  }
+}
+
+// The order as queries see it; null if they do not know it, or do not answer.
+export async function find(orderId) {
+  try {
+    const answer = await fetch(`/api/orders/${encodeURIComponent(orderId)}`, { signal: AbortSignal.timeout(WAIT) });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
   }
 }
 

@@ -1,6 +1,6 @@
 // The promotion: four screens, each with its own address; what was done is kept for this window.
 
-import { PROMOTION, newId, order, pay, shipTo } from "./commands.js";
+import { PROMOTION, find, newId, order, pay, shipTo } from "./commands.js";
 import { STATUSES } from "./board-orders.js";
 import { byId, text } from "./dom.js";
 import { follow } from "./stream.js";
@@ -108,15 +108,26 @@ function watch() {
   if (following?.orderId === orderId) return;
   unwatch();
   const seen = {};
+  let told = false; // by the stream, since it began afresh
   progress(null, seen);
   text(byId("news"), "Waiting for news …");
+
+  function show(status, changed) {
+    seen[status] ??= changed;
+    progress(status, seen);
+    text(byId("news"), NEWS[status]);
+  }
   const one = follow(`/ws/orders/${encodeURIComponent(orderId)}`, {
-    afresh() {},
-    current() {},
+    afresh() { told = false; },
+    async current() {
+      if (told) return;
+      // Too new for the stream, or long finished: it lets go of those. The query side knows the latter.
+      const order = await find(orderId);
+      if (order && !told && following?.orderId === orderId) show(order.orderStatus, Date.parse(`${order.modifiedDate}Z`));
+    },
     order(message) {
-      seen[message.orderStatus] ??= message.times?.changed ?? Date.now();
-      progress(message.orderStatus, seen);
-      text(byId("news"), NEWS[message.orderStatus]);
+      told = true;
+      show(message.orderStatus, message.times?.changed ?? Date.now());
     },
     gone() { text(byId("news"), "The kitchen has taken this order off its list."); },
     state(name) {
