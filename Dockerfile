@@ -22,7 +22,9 @@ COPY --from=packages /venv /venv
 COPY src/snacks snacks
 # As in the wheel (pyproject.toml): topics and connector travel inside the package.
 COPY redpanda snacks/redpanda
-RUN python -m compileall -q snacks
+RUN python -m compileall -q snacks \
+    && printf '#!/bin/sh\nexec python -m snacks "$@"\n' > /usr/local/bin/snacks \
+    && chmod 755 /usr/local/bin/snacks
 ENV PYTHONDONTWRITEBYTECODE=1
 
 USER snacks

@@ -9,7 +9,7 @@ import pytest
 
 from snacks import config
 from snacks.config import Settings
-from snacks.platform import Platform, running
+from snacks.platform import Platform, compose, running
 from tests.containers import Containers, containers
 
 # CI plays the same examples each time; a laptop looks for new ones.
@@ -34,9 +34,13 @@ def settings_for(offset: int, state: Path, **more: str) -> Settings:
 
 @pytest.fixture(scope="session")
 async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform | Containers]:
-    """All servers with the three tables captured by Debezium, once an app or a test applies the connector."""
+    """All servers with the three tables captured by Debezium, once an app or a test applies the connector.
+
+    From containers where a Docker engine answers, else as processes; TEST_SERVERS says otherwise.
+    """
     folder = tmp_path_factory.mktemp("main")
-    if os.environ.get("TEST_SERVERS") == "containers":
+    wanted = os.environ.get("TEST_SERVERS") or ("processes" if compose.problem() else "containers")
+    if wanted == "containers":
         with containers(folder) as composed:
             yield composed
     else:

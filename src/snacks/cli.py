@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from snacks import app as application
-from snacks import cli_letters, cli_repair, config, demo, logs, platform, watch
+from snacks import cli_letters, cli_platform, cli_repair, config, demo, logs, platform, watch
 from snacks.cdc import connector as cdc_connector
 from snacks.cdc import topics as cdc_topics
 from snacks.cdc.connector import ConnectorStatus
 from snacks.domain.values import OrderStatus
-from snacks.report import connector_table, servers_table, topics_table
+from snacks.report import connectors_table, servers_table, topics_table
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +40,7 @@ connector_cli = typer.Typer(
 topics_cli = typer.Typer(no_args_is_help=True, help="The topics: make them, look at them.")
 cli.add_typer(connector_cli, name="connector")
 cli.add_typer(topics_cli, name="topics")
+cli.add_typer(cli_platform.platform_cli, name="platform")
 cli.registered_commands += cli_repair.cli.registered_commands + cli_letters.cli.registered_commands
 cli.add_typer(cli_letters.letters_cli, name="dead-letters")
 console = Console()
@@ -66,11 +67,12 @@ def options(
 def demo_command(
     *,
     once: Annotated[bool, typer.Option("--once", help="End after the story instead of staying up.")] = False,
+    docker: cli_platform.Docker = None,
 ) -> None:
     """Start everything, play the story, show each order's way, and stay up until Ctrl-C."""
     settings = config.load()
     logs.setup(settings, quiet=True)
-    _run(demo.run(settings, console, once=once))
+    _run(demo.run(settings, console, once=once, docker=docker))
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -176,6 +178,12 @@ def connector_apply() -> None:
     _connector(_applied(config.load()))
 
 
+@connector_cli.command("list")
+def connector_list() -> None:
+    """Show all connectors of Kafka Connect, and their tasks."""
+    connectors_table(_run(cdc_connector.everyone(config.load())), console)
+
+
 @connector_cli.command("status")
 def connector_status() -> None:
     """Show the connector's state and its tasks'."""
@@ -220,7 +228,7 @@ def topics_list(*, as_json: Json = False) -> None:
 
 
 def _connector(asking: Coroutine[Any, Any, ConnectorStatus]) -> None:
-    connector_table(_run(asking), console)
+    connectors_table([_run(asking)], console)
 
 
 async def _applied(settings: config.Settings) -> ConnectorStatus:

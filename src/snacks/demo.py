@@ -18,7 +18,7 @@ from snacks import config, platform
 from snacks.cdc.topics import AGGREGATES, CDC_TOPICS
 from snacks.config import Settings
 from snacks.domain.order import decode_order
-from snacks.platform import process
+from snacks.platform import compose, process
 from snacks.story import CHAPTERS, STATUSES, Chapter, Teller
 
 STEP_TIMEOUT = 30.0
@@ -103,13 +103,47 @@ class Sightings:
         return self.published[order_id, status]
 
 
-async def run(settings: Settings, console: Console, *, once: bool) -> None:
+async def run(settings: Settings, console: Console, *, once: bool, docker: bool | None = None) -> None:
     """The whole demo: servers, app, story; then stay up until cancelled, unless `once`.
+
+    The servers run in containers if `docker` says so, or if it says nothing and a Docker engine answers.
 
     Raises:
         PlatformError: the servers cannot be fetched or started.
         StoryError: the app or an order of the story did not get where it must.
     """
+    with_docker, why = compose.chosen(settings, asked=docker)
+    console.print(f"[green]✓[/] {'in containers' if with_docker else 'without Docker'}: {why}")
+    async with _containers() if with_docker else _processes(settings, console) as reached:
+        await play(reached, console)
+        console.print("[green]✓[/] every order is SHIPPED in MongoDB and readable over HTTP")
+        where_to_look(reached, console, docker=with_docker)
+        if not once:
+            console.print(
+                "\nUp until Ctrl-C. `./snacks platform status` in another terminal shows what runs."
+            )
+            with suppress(asyncio.CancelledError):  # Ctrl-C is the way to end it, no error
+                await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _containers() -> AsyncIterator[Settings]:
+    """Redpanda, the other servers and the app in containers, and how the host reaches them.
+
+    Those that ran before stay; else the containers are removed at the end, and their data kept.
+    """
+    ran = await asyncio.to_thread(compose.running)
+    try:
+        await asyncio.to_thread(compose.up, "redpanda")
+        yield compose.settings_on_host(compose.read_env())
+    finally:
+        if not ran:
+            await asyncio.shield(asyncio.to_thread(compose.stop, "redpanda"))
+
+
+@asynccontextmanager
+async def _processes(settings: Settings, console: Console) -> AsyncIterator[Settings]:
+    """The servers and the app as processes, for as long as this context."""
     began = time.perf_counter()
     async with platform.running(settings, console) as servers:
         console.print(
@@ -120,13 +154,7 @@ async def run(settings: Settings, console: Console, *, once: bool) -> None:
             console.print(
                 f"[green]✓[/] the app is ready ({time.perf_counter() - began:.1f} s since the start)\n"
             )
-            await play(settings, console)
-            console.print("[green]✓[/] every order is SHIPPED in MongoDB and readable over HTTP")
-            where_to_look(settings, console)
-            if not once:
-                console.print("\nUp until Ctrl-C. `./snacks status` in another terminal shows the servers.")
-                with suppress(asyncio.CancelledError):  # Ctrl-C is the way to end it, no error
-                    await asyncio.Event().wait()
+            yield settings
 
 
 @asynccontextmanager
@@ -273,7 +301,7 @@ def _render(table: dict[str, list[Hops]], ids: dict[str, str]) -> Table:
     return shown
 
 
-def where_to_look(settings: Settings, console: Console) -> None:
+def where_to_look(settings: Settings, console: Console, *, docker: bool = False) -> None:
     """Say what can be opened now."""
     commands, processor, queries, page = base_urls(settings)
     console.print(
@@ -285,3 +313,9 @@ def where_to_look(settings: Settings, console: Console) -> None:
         f"  orders       {queries}/api/orders?status=SHIPPED\n"
         f"  health       {queries}/health/ready"
     )
+    if docker:
+        console.print(
+            "  Console      http://127.0.0.1:8080   (topics, groups, connectors)\n"
+            "  Adminer      http://127.0.0.1:8180   (MySQL; passwords: .env)\n"
+            "  Mongo        http://127.0.0.1:8181   (MongoDB)"
+        )

