@@ -6,7 +6,7 @@ import sys
 import structlog
 
 from snacks.config import Settings
-from snacks.domain.values import mask_cards
+from snacks.domain.cards import mask_cards
 
 
 def setup(settings: Settings, *, quiet: bool = False) -> None:

@@ -15,7 +15,7 @@ import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 with atheris.instrument_imports(include=["snacks"]):
     from snacks.actors.dead_letters import code_of
     from snacks.cdc import Undecodable, decode
-    from snacks.domain.cards import conceal
+    from snacks.domain.cards import mask_cards
 
 TABLES = ("item_detail", "shipping_location", "payment")
 RECORDS = Path(__file__).parents[1] / "records" / "debezium"
@@ -32,7 +32,7 @@ def one_input(data: bytes) -> None:
     except Undecodable as refused:
         if code_of(str(refused)) == "other":
             raise
-    conceal(value.decode("utf-8", "surrogateescape"))
+    mask_cards(value.decode("utf-8", "surrogateescape"))
     assert time.process_time() - began < SLOW
 
 

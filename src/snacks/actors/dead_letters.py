@@ -1,15 +1,17 @@
 """A record that means nothing to us, set aside so that a person can read it and the partition goes on."""
 
+import asyncio
 import base64
 import re
 import time
+from collections.abc import Iterable
 
 import msgspec
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
 from snacks.cdc.columns import COLUMNS, KEYS
-from snacks.domain.cards import conceal
+from snacks.domain.cards import mask_cards
 
 LONGEST_VALUE = 1_048_576
 LONGEST_KEY = 65_536
@@ -18,6 +20,9 @@ LONGEST_REASON = 1_000
 UNSURE = 256
 """Characters before a cut that are not shown."""
 CODE_HEADER = "code"
+
+DeadEntry = tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]
+"""A letter as it is written: key, value, headers."""
 
 _COLUMN = "|".join(sorted({column.name for columns in COLUMNS.values() for column in columns}))
 _ID = "|".join(sorted({name for names in KEYS.values() for name in names}))
@@ -81,10 +86,10 @@ def identity_of(topic: str, partition: int, offset: int) -> str:
     return f"{topic}/{partition}/{offset}"
 
 
-def dead_letter(record: ConsumerRecord, reason: str) -> tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]:
+def dead_letter(record: ConsumerRecord, reason: str) -> DeadEntry:
     """The record's entry for the dead-letter topic: key, value, headers."""
     plain = {"key": _text(record.key, LONGEST_KEY), "value": _text(record.value, LONGEST_VALUE)}
-    shown = {name: None if text is None else conceal(text) for name, text in plain.items()}
+    shown = {name: None if text is None else mask_cards(text) for name, text in plain.items()}
     cut = [len(record.key or b"") > LONGEST_KEY, len(record.value or b"") > LONGEST_VALUE]
     for name, over in zip(shown, cut, strict=True):
         if over:  # the cut may have gone through a card number, whose rest is then not known as one
@@ -99,7 +104,7 @@ def dead_letter(record: ConsumerRecord, reason: str) -> tuple[bytes, bytes, tupl
         offset=record.offset,
         timestamp=record.timestamp,
         code=code,
-        reason=conceal(reason)[:LONGEST_REASON],
+        reason=mask_cards(reason)[:LONGEST_REASON],
         set_aside=time.time_ns() // 1_000_000,
         order_id=_order_id(shown["key"], shown["value"]),
         key=kept["key"],
@@ -111,6 +116,14 @@ def dead_letter(record: ConsumerRecord, reason: str) -> tuple[bytes, bytes, tupl
     )
     identity = identity_of(record.topic, record.partition, record.offset)
     return identity.encode(), msgspec.json.encode(letter), ((CODE_HEADER, code.encode()),)
+
+
+async def dead_letters(refused: Iterable[tuple[ConsumerRecord, str]]) -> list[DeadEntry]:
+    """The entries of these records, each with its reason.
+
+    Made in a thread: to look through a megabyte takes about a second, and the loop has heartbeats to send.
+    """
+    return [await asyncio.to_thread(dead_letter, record, reason) for record, reason in refused]
 
 
 def original(text: str | None, *, encoded: bool) -> bytes | None:

@@ -7,7 +7,7 @@ import structlog
 from aiokafka import ConsumerRecord
 from msgspec import Struct
 
-from snacks.actors.dead_letters import dead_letter
+from snacks.actors.dead_letters import dead_letters
 from snacks.actors.order import OrderActor, Outcome
 from snacks.cdc import Truncated, Undecodable, decode, table_of
 from snacks.domain.order import NEW, RowChange, decode_state, encode
@@ -30,18 +30,22 @@ Read = tuple[ConsumerRecord, RowChange]
 
 
 class Batch(Struct):
-    """What a cycle read: changes by order id, dead letters, the next offset of each source topic."""
+    """What a cycle read: changes by order id, refused records, the next offset of each source topic.
+
+    `letters`: the dead letters of the refused records, once the changes are folded.
+    """
 
     offsets: dict[str, int]
     changes: dict[str, list[Read]]
-    letters: list[Entry]
+    refused: list[tuple[ConsumerRecord, str]] = []
+    letters: list[Entry] = []
     repeated: int = 0
     folded: int = 0
 
 
 def read(records: Iterable[ConsumerRecord], offsets: Mapping[str, int]) -> Batch:
     """Decode records. `offsets`: the next ones to fold by topic; what lies before was folded already."""
-    batch = Batch(dict(offsets), {}, [])
+    batch = Batch(dict(offsets), {})
     for record in records:
         if record.offset < batch.offsets.get(record.topic, 0):
             batch.repeated += 1  # read again after a rebalance
@@ -53,7 +57,7 @@ def read(records: Iterable[ConsumerRecord], offsets: Mapping[str, int]) -> Batch
         try:
             change = decode(table, record.key, record.value, record.timestamp)
         except Undecodable as error:
-            batch.letters.append(Entry(*dead_letter(record, str(error))))
+            batch.refused.append((record, str(error)))
             continue
         if isinstance(change, Truncated):
             log.warning(
@@ -97,19 +101,20 @@ class Orders:
             actor = self._actors.get(order_id) or self._activate(order_id)
             if actor is None:
                 reason = self._split(order_id)
-                batch.letters += [Entry(*dead_letter(record, reason)) for record, _ in reads]
+                batch.refused += [(record, reason) for record, _ in reads]
                 continue
             refused: list[tuple[RowChange, str]] = []
             outcome = await actor.receive([change for _, change in reads], refused)
             for refusal, reason in refused:
                 record = next(record for record, change in reads if change is refusal)
-                batch.letters.append(Entry(*dead_letter(record, reason)))
+                batch.refused.append((record, reason))
             if outcome is not None:
                 outcomes[order_id] = outcome
             if outcome is None or outcome.repeat:
                 batch.repeated += len(reads) - len(refused)
             else:
                 batch.folded += len(reads) - len(refused)
+        batch.letters = [Entry(*letter) for letter in await dead_letters(batch.refused)]
         return outcomes
 
     def _activate(self, order_id: str) -> OrderActor | None:

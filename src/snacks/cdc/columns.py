@@ -15,8 +15,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from snacks.domain.cards import mask_card, mask_cards
 from snacks.domain.order import ROWS
-from snacks.domain.values import STATUS_BY_ORDINAL, Currency, ItemStatus, mask_card, mask_cards, to_cents
+from snacks.domain.values import STATUS_BY_ORDINAL, Currency, ItemStatus, to_cents
 
 PLACEHOLDER = "__debezium_unavailable_value"
 """Debezium's word for "this column was not in the row image": it keeps its value."""

@@ -15,9 +15,9 @@ from msgspec import Struct
 from snacks.cdc import keys, quick
 from snacks.cdc.columns import COLUMNS, KEYS, PLACEHOLDER, Undecodable, got, identifier
 from snacks.cdc.scales import with_decimals
+from snacks.domain.cards import mask_cards
 from snacks.domain.order import ROWS, PartialRow, Position, Row, RowChange
 from snacks.domain.repair import Repair
-from snacks.domain.values import mask_cards
 
 TOPIC_PREFIX = "order-command-server"
 DATABASE = "order-command-db"

@@ -28,8 +28,9 @@ from snacks.cdc.columns import (
 )
 from snacks.cdc.keys import agree
 from snacks.cdc.scales import scales_of
+from snacks.domain.cards import mask_card
 from snacks.domain.order import ROWS, Position, RowChange
-from snacks.domain.values import Currency, ItemStatus, mask_card
+from snacks.domain.values import Currency, ItemStatus
 
 LATEST = 253_402_300_799_999
 """The end of the year 9999, in milliseconds since 1970 UTC: later times have no date."""

@@ -1,7 +1,7 @@
-"""Hide card numbers in text of any kind: the dead letters' mask, for records nobody knows the shape of.
+"""Card numbers: the mask of one, and the one rule that hides them in any text: logs, answers, dead letters.
 
-`values.mask_cards` is for our own log lines. Here the text is a stranger's: the digits may be escaped,
-spaced, full-width, percent- or base64-encoded, or inside JSON that is itself a JSON string.
+The text may be a stranger's: the digits may be escaped, spaced, full-width, percent- or base64-encoded, or
+inside JSON that is itself a JSON string.
 """
 
 import base64
@@ -11,8 +11,10 @@ import unicodedata
 from decimal import Decimal
 from urllib.parse import unquote
 
-from snacks.domain.values import CARD_DIGITS, MASK, mask_card
-
+MASKED = re.compile(r"\*{4}-\*{4}-\*{4}-(?:[0-9]{4}|\*{4})")
+MASK = "****-****-****-"
+CARD_DIGITS = 13
+"""Card numbers have 13 to 19 digits (ISO/IEC 7812)."""
 LONGEST_CARD = 19
 WITHHELD = f"{MASK}****"
 """Stands for a whole text that hides a card number which cannot be cut out."""
@@ -46,7 +48,19 @@ _NAMED = re.compile(r'(\\*)"\s*:\s*$')
 _URL = str.maketrans("-_", "+/")
 
 
-def conceal(text: str) -> str:
+def mask_card(number: str) -> str:
+    """The mask of a card number, `****-****-****-1111`; a mask stays as it is.
+
+    The last four digits show only if there are at least 13 digits (PCI DSS 3.4.1 allows at most the
+    first six and last four of a whole number).
+    """
+    if MASKED.fullmatch(number):
+        return number
+    digits = [str(unicodedata.digit(char)) for char in number if char.isdigit()]
+    return MASK + ("".join(digits[-4:]) if len(digits) >= CARD_DIGITS else "****")
+
+
+def mask_cards(text: str) -> str:
     """The text without card numbers; at most their last four digits are left.
 
     A bare number of JSON becomes a JSON string, so that the text stays JSON. Where a card number cannot

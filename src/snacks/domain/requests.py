@@ -11,14 +11,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from snacks.domain.values import (
-    CENT,
-    MONEY_LIMIT,
-    ORDER_ID_LENGTH,
-    ItemStatus,
-    mask_card,
-    order_id_problem,
-)
+from snacks.domain.cards import mask_card
+from snacks.domain.values import CENT, MONEY_LIMIT, ORDER_ID_LENGTH, ItemStatus, order_id_problem
 
 
 class Refused(Exception):  # noqa: N818  (an answer, not a fault)

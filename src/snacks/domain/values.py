@@ -1,6 +1,5 @@
-"""The small words of the domain: statuses, money, card masks, order ids."""
+"""The small words of the domain: statuses, money, order ids."""
 
-import re
 import unicodedata
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
@@ -55,38 +54,6 @@ def to_cents(amount: Decimal) -> Decimal:
     if not amount.is_finite() or abs(amount) >= MONEY_LIMIT:
         raise ValueError(f"money must be a finite amount below {MONEY_LIMIT:,}")
     return amount.quantize(CENT, ROUND_HALF_UP)
-
-
-MASKED = re.compile(r"\*{4}-\*{4}-\*{4}-(?:[0-9]{4}|\*{4})")
-MASK = "****-****-****-"
-CARD_DIGITS = 13
-"""Card numbers have 13 to 19 digits (ISO/IEC 7812)."""
-
-
-def mask_card(number: str) -> str:
-    """The mask of a card number, `****-****-****-1111`; a mask stays as it is.
-
-    The last four digits show only if there are at least 13 digits (PCI DSS 3.4.1 allows at most the
-    first six and last four of a whole number).
-    """
-    if MASKED.fullmatch(number):
-        return number
-    digits = [str(unicodedata.digit(char)) for char in number if char.isdigit()]
-    return MASK + ("".join(digits[-4:]) if len(digits) >= CARD_DIGITS else "****")
-
-
-# A UUID and a clock reading (milliseconds, microseconds or nanoseconds since 1970) are no card
-# numbers though they hold as many digits; the digits behind a decimal point are none either.
-_CARD_IN_TEXT = re.compile(
-    r"(?P<other>[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-    r"|(?<!\d)1[5-9]\d{11}(?:\d{3}){0,2}(?!\d)|\d\.\d+)"
-    r"|(?<!\d)\d(?:[ -]?\d){12,}(?!\d)"
-)
-
-
-def mask_cards(text: str) -> str:
-    """The text with everything in it that could be a card number masked: for logs and dead letters."""
-    return _CARD_IN_TEXT.sub(lambda m: m[0] if m["other"] else mask_card(m[0]), text)
 
 
 def order_id_problem(order_id: str) -> str | None:

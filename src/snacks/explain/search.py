@@ -15,7 +15,7 @@ from snacks.cdc import CDC_TOPICS, Truncated, Undecodable, decode, reading, tabl
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS
 from snacks.config import Settings
 from snacks.documents import Documents, DocumentsUnavailable
-from snacks.domain.cards import conceal
+from snacks.domain.cards import mask_cards
 from snacks.domain.order import (
     NEW,
     CustomerOrder,
@@ -87,13 +87,13 @@ class _Explaining:
         except TimeoutError:
             self.found.problems.append(f"{what}: not all could be read within {patience:g} s")
         except (KafkaError, OSError, RepairError, LettersUnavailable, DocumentsUnavailable) as error:
-            self.found.problems.append(conceal(f"{what}: {error}")[:300])
+            self.found.problems.append(mask_cards(f"{what}: {error}")[:300])
 
     async def mysql(self) -> None:
         async with snapshot(self._settings) as source:
             rows = (await source.of([self._order_id])).get(self._order_id, Rows({}))
         if rows.problem:
-            self.found.problems.append(conceal(f"MySQL: {rows.problem}"))
+            self.found.problems.append(mask_cards(f"MySQL: {rows.problem}"))
         shown: dict[str, Any] = {}
         for (table, item_id), row in sorted(rows.rows.items()):
             columns = msgspec.json.decode(_numbers.encode(row))
@@ -173,7 +173,7 @@ class _Explaining:
         did, detail, changed = self._outcome(record)
         if did:
             place = (record.topic, record.partition, record.offset, record.timestamp)
-            self.found.records.append(Seen(*place, did, conceal(detail), changed))
+            self.found.records.append(Seen(*place, did, mask_cards(detail), changed))
 
     def _outcome(self, record: ConsumerRecord) -> tuple[str, str, int]:
         table = table_of(record.topic) or ""

@@ -17,8 +17,9 @@ from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 
 from snacks.config import Settings
+from snacks.domain.cards import mask_card, mask_cards
 from snacks.domain.order import decode_order, encode
-from snacks.domain.values import OrderStatus, mask_card, mask_cards
+from snacks.domain.values import OrderStatus
 from snacks.feed.cursor import decode_cursor
 from snacks.feed.present import Change, Present
 from snacks.feed.subscription import Subscription, subscribe

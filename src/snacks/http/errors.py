@@ -17,8 +17,8 @@ from litestar.status_codes import (
 from litestar.types import ExceptionHandlersMap
 from msgspec import Struct
 
+from snacks.domain.cards import mask_cards
 from snacks.domain.requests import Refused
-from snacks.domain.values import mask_cards
 from snacks.tables import Unavailable
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,8 @@ from litestar.exceptions import NotFoundException
 
 from snacks.config import Settings
 from snacks.documents import Documents
-from snacks.domain.values import ORDER_ID_LENGTH, mask_cards
+from snacks.domain.cards import mask_cards
+from snacks.domain.values import ORDER_ID_LENGTH
 from snacks.explain import Explanation, explain
 from snacks.http.errors import documented
 from snacks.http.order_path import order_id_of

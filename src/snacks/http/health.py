@@ -13,7 +13,7 @@ from litestar.openapi.spec import Example
 from msgspec import Struct
 
 from snacks.actors.status import HostStatus
-from snacks.domain.values import mask_cards
+from snacks.domain.cards import mask_cards
 from snacks.http.recent import Recent, within
 
 DETAIL_LENGTH = 500

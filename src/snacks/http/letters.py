@@ -15,7 +15,7 @@ from litestar.status_codes import (
 )
 from msgspec import Struct
 
-from snacks.domain.values import mask_cards
+from snacks.domain.cards import mask_cards
 from snacks.http.errors import RETRY_AFTER, Problem, documented, problem
 from snacks.http.recent import Recent
 from snacks.letters import Letter, Letters, LettersUnavailable, NoSuchLetter, NotReplayable

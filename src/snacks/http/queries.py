@@ -20,8 +20,9 @@ from litestar.status_codes import HTTP_503_SERVICE_UNAVAILABLE
 from msgspec.structs import replace
 
 from snacks.documents import Documents, DocumentsUnavailable
+from snacks.domain.cards import mask_cards
 from snacks.domain.order import CustomerOrder, encode
-from snacks.domain.values import RESERVED_ORDER_IDS, OrderStatus, mask_cards, to_cents
+from snacks.domain.values import RESERVED_ORDER_IDS, OrderStatus, to_cents
 from snacks.http.errors import RETRY_AFTER, Problem, documented, problem
 
 log = structlog.get_logger(__name__)

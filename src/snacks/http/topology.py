@@ -16,8 +16,9 @@ from msgspec.structs import replace
 
 from snacks.actors.status import GroupStatus, HostStatus, ShardStatus
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
+from snacks.domain.cards import mask_cards
 from snacks.domain.order import ROWS
-from snacks.domain.values import OrderStatus, mask_cards
+from snacks.domain.values import OrderStatus
 from snacks.http.errors import documented
 from snacks.http.pages import page
 from snacks.http.recent import Recent, within

@@ -14,7 +14,7 @@ from snacks.actors.dead_letters import DeadLetter, original
 from snacks.cdc import CDC_TOPICS, table_of
 from snacks.cdc.topics import DEAD_LETTERS
 from snacks.config import Settings
-from snacks.domain.cards import conceal
+from snacks.domain.cards import mask_cards
 
 WAIT_SECONDS = 15.0
 """How long the broker may take to start a producer, and to take a portion."""
@@ -69,7 +69,7 @@ def sendable(letter: DeadLetter, value: bytes | None = None, key: bytes | None =
     edited = [
         None
         if part is None
-        else conceal(part.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+        else mask_cards(part.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         for part in (key, value)
     ]
     kept = [original(part, encoded=letter.base64) for part in (letter.key, letter.value)]

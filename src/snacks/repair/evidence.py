@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from snacks.cdc.columns import KEYS
 from snacks.cdc.decode import DATABASE, TOPIC_PREFIX
+from snacks.domain.cards import mask_cards
 from snacks.domain.order import NEW, Kept, OrderState, decode_state, encode, project
 from snacks.domain.repair import HIGHEST_RAISE, Repair, digest
-from snacks.domain.values import mask_cards
 from snacks.repair.rows import Key, Moment, Rows
 from snacks.repair.spool import Known
 from snacks.repair.stored import document, opened
