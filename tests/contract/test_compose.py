@@ -240,6 +240,17 @@ def test_debezium_has_a_user_of_its_own_with_five_privileges(project: Project) -
     assert f"CREATE USER '{user}'@'%'" in _conf("mysql-init.sql")
 
 
+def test_the_app_may_ask_for_the_place_in_the_binlog_and_nothing_else_outside_its_database(
+    project: Project,
+) -> None:
+    user = project["services"]["mysql"]["environment"]["MYSQL_USER"]
+    for sql in (project["configs"]["mysql-debezium"]["content"], _conf("mysql-init.sql")):
+        grants = [line.strip() for line in sql.splitlines() if f"'{user}'@'%'" in line and "ON *.*" in line]
+        assert [line.partition(";")[0] for line in grants] == [
+            f"GRANT REPLICATION CLIENT ON *.* TO '{user}'@'%'"
+        ]
+
+
 def test_the_debezium_password_is_known_to_connect_only(project: Project) -> None:
     secret = _environment(project, "connect")["SNACKS_CDC_PASSWORD"]
     knowing = [name for name, service in project["services"].items() if secret in json.dumps(service)]

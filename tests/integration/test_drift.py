@@ -19,11 +19,13 @@ from tests.integration.test_actors import actors, everything
 from tests.waiting import until
 
 from snacks.actors import OrderHost
-from snacks.cdc import CDC_TOPICS, connector, topics
+from snacks.cdc import CDC_TOPICS, connector, decode, topics
 from snacks.config import Settings
 from snacks.documents import Documents
+from snacks.domain.order import Position, RowChange
 from snacks.letters import Letters
 from snacks.platform import running
+from snacks.repair.rows import snapshot
 from snacks.tables import Tables
 
 DRIFT_OFFSET = 3400
@@ -100,6 +102,21 @@ async def world(request: pytest.FixtureRequest, tmp_path_factory: Any) -> AsyncI
     settings = settings_for(DRIFT_OFFSET, folder, SNACKS_DB=request.param)
     async with running(settings), living(settings) as one:
         yield one
+
+
+async def test_a_snapshot_lies_in_the_binlog_between_the_changes_before_and_after_it(world: World) -> None:
+    await world.order()  # it may be in Debezium's first snapshot, whose place is where streaming begins
+    before = await world.order()
+    async with snapshot(world.settings) as taken:
+        moment = taken.moment
+    after = await world.order()
+    found: dict[str, Position] = {}
+    for _, body in await everything(world.settings, CDC_TOPICS[0]):
+        change = decode("item_detail", None, body, 0)
+        if isinstance(change, RowChange) and change.position is not None:
+            found[change.order_id] = change.position
+    assert moment.position is not None
+    assert found[before] < moment.position <= found[after]
 
 
 async def test_a14_an_added_column_changes_nothing_and_the_others_go_on(world: World) -> None:

@@ -1,6 +1,7 @@
 """`snacks reconcile` on real servers: each kind of damage, found and put right while the actors run."""
 
 import asyncio
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -118,6 +119,18 @@ async def test_a_document_that_was_edited_by_hand_is_put_right(given: Settings) 
             return quantity == 7
 
         await until(seven)
+
+
+async def test_a_repair_says_its_place_in_the_binlog(given: Settings) -> None:
+    async with actors(given):
+        await changed(given, *order("kit-1"))
+        await shown(given, {"kit-1"})
+        await sql(given, "UPDATE item_detail SET quantity = 7")
+        await repaired(given, 1)
+    last = json.loads((await history(given, CDC_TOPICS[0]))[-1].value)
+    assert last["__repair"]
+    assert last["__source_file"].startswith("binlog.")
+    assert last["__source_pos"] > 0
 
 
 async def test_a_stray_document_goes(given: Settings) -> None:

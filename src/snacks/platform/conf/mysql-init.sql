@@ -4,5 +4,6 @@ GRANT ALL ON *.* TO 'root'@'127.0.0.1' WITH GRANT OPTION;
 CREATE DATABASE `order-command-db` CHARACTER SET utf8mb4;
 CREATE USER 'snacks'@'%' IDENTIFIED BY 'snacks';
 GRANT ALL ON `order-command-db`.* TO 'snacks'@'%';
+GRANT REPLICATION CLIENT ON *.* TO 'snacks'@'%';
 CREATE USER 'debezium'@'%' IDENTIFIED BY 'dbz';
 GRANT SELECT, RELOAD, SHOW DATABASES, REPLICATION SLAVE, REPLICATION CLIENT, LOCK TABLES ON *.* TO 'debezium'@'%';
