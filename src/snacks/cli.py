@@ -97,6 +97,17 @@ def test(context: typer.Context) -> None:
         raise typer.Exit(1)
 
 
+@cli.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def bench(context: typer.Context) -> None:
+    """Measure: `./snacks bench --help` names the suites. Figures of a full run: docs/performance.md."""
+    root = Path(__file__).parents[2]
+    raise typer.Exit(
+        subprocess.run([sys.executable, "-m", "bench", *context.args], cwd=root, check=False).returncode
+    )
+
+
 @cli.command()
 def up() -> None:
     """Start the servers in the background: MySQL, Kafka, Kafka Connect, MongoDB."""
@@ -249,8 +260,8 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def _options_first(arguments: list[str]) -> list[str]:
     """The arguments with the options of all commands in front, wherever they were typed."""
-    if arguments[:1] == ["test"]:
-        return arguments  # what follows is pytest's
+    if arguments[:1] in (["test"], ["bench"]):
+        return arguments  # what follows is pytest's, or the benchmark's
     first: list[str] = []
     rest = list(arguments)
     for name in ("--port-offset", "--db"):

@@ -1,0 +1,49 @@
+"""`./snacks bench SUITE`: measure, print a table, keep the figures, draw them.
+
+| suite | what is measured |
+|---|---|
+| drain | records/s through a backlog, beside Kafka Streams and others on the same topics |
+"""
+
+import argparse
+import asyncio
+import sys
+
+import uvloop
+from rich.console import Console
+
+from bench import drain, report, servers
+from snacks import logs
+from snacks.platform import PlatformError
+
+SUITES = {"drain": drain}
+
+
+def main() -> None:
+    """Run a suite; errors that a person can mend are told without a traceback."""
+    parser = argparse.ArgumentParser(
+        prog="./snacks bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    suites = parser.add_subparsers(dest="suite", required=True)
+    for name, module in SUITES.items():
+        about = (module.__doc__ or "").splitlines()[0]
+        one = suites.add_parser(name, help=about, description=module.__doc__)
+        one.add_argument("--runs", type=int, default=3, help="how often each side runs")
+        one.add_argument("--json", action="store_true", help="JSON instead of a table")
+        module.options(one)
+    options = parser.parse_args()
+    console = Console(stderr=options.json)
+    settings = servers.settings()
+    logs.setup(settings, quiet=True)
+    try:
+        result = uvloop.run(SUITES[options.suite].run(options, console))
+    except PlatformError as error:
+        Console(stderr=True).print(f"[red]bench:[/] {error}", highlight=False)
+        sys.exit(1)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
+    report.finish(result, settings.state_dir / "results", console, as_json=options.json)
+
+
+if __name__ == "__main__":
+    main()
