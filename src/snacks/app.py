@@ -89,6 +89,7 @@ class System:
             orders=self.documents.counts,
             actors=self.host.status,
             group=Recent(lambda: members.describe(settings), GROUP_KEPT),
+            feed=self.feed.status,
         )
         self._topics = Recent(lambda: topics.describe(settings), TOPICS_KEPT)
         self._waiting: dict[str, str] = {}

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from snacks.actors.status import GroupStatus, HostStatus, MemberStatus, ShardStatus
 from snacks.cdc.topics import AGGREGATES, CDC_TOPICS, CHECKPOINTS, DEAD_LETTERS
+from snacks.feed import FeedStatus
 from snacks.http import pages, topology
 from snacks.http.topology import Facts, Node, Observer, Topology, build
 
@@ -25,7 +26,15 @@ GROUP = GroupStatus(
 )
 ROWS = {"item_detail": 8, "shipping_location": 4, "payment": 3}
 RECORDS = dict.fromkeys([*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS], 7)
-FACTS = Facts(rows=ROWS, connector="RUNNING", records=RECORDS, orders={"PAID": 3}, actors=HOST, group=GROUP)
+FACTS = Facts(
+    rows=ROWS,
+    connector="RUNNING",
+    records=RECORDS,
+    orders={"PAID": 3},
+    actors=HOST,
+    group=GROUP,
+    feed=FeedStatus("", 20, 4),
+)
 AWAY = OSError("connection refused")
 
 
@@ -54,6 +63,7 @@ def test_nodes_show_what_was_counted() -> None:
     assert node(drawn, "payment").counts == {"records": 7}
     assert node(drawn, "aggregates").counts == {"records": 7}
     assert node(drawn, "mongodb").counts == {"PENDING": 0, "PAID": 3, "FULFILLED": 0, "SHIPPED": 0}
+    assert node(drawn, "stream").counts == {"orders": 20, "subscribers": 4}
     assert node(drawn, "actors").counts == {
         "shards": 2, "orders": 20, "to fold": 2 + 5, "folded": 60, "published": 40,
     }  # fmt: skip
@@ -66,6 +76,7 @@ def test_nodes_show_what_was_counted() -> None:
         (replace(FACTS, connector=AWAY), "Debezium: OSError: connection refused"),
         (replace(FACTS, connector="PAUSED"), "Debezium: PAUSED"),
         (replace(FACTS, orders=TimeoutError("no answer within 2 s")), "MongoDB: no answer within 2 s"),
+        (replace(FACTS, feed=FeedStatus("no broker", 0, 0)), "Stream: no broker"),
         (replace(FACTS, actors=replace(HOST, ready=False)), "Order actors: starting"),
         (replace(FACTS, actors=replace(HOST, ready=False, reason="no group")), "Order actors: no group"),
     ],
@@ -154,7 +165,7 @@ def client(**asks: Any) -> AsyncTestClient[Litestar]:
         "orders": orders,
         "group": group,
     } | asks
-    observer = Observer(**given, actors=lambda: HOST)
+    observer = Observer(**given, actors=lambda: HOST, feed=lambda: FACTS.feed)
     dependencies = {"observer": Provide(lambda: observer, sync_to_thread=False)}
     return AsyncTestClient(Litestar([topology.router, pages.router], dependencies=dependencies))
 

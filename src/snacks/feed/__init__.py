@@ -7,7 +7,7 @@ the topic, `Present` holds what it said, a `Subscription` is one reader's place 
 from snacks.feed.cursor import Cursor, decode_cursor
 from snacks.feed.present import Change, Present
 from snacks.feed.subscription import Ended, Subscription, subscribe
-from snacks.feed.tail import Behind, Closed, Feed, Full
+from snacks.feed.tail import Behind, Closed, Feed, FeedStatus, Full
 
 __all__ = [
     "Behind",
@@ -16,6 +16,7 @@ __all__ = [
     "Cursor",
     "Ended",
     "Feed",
+    "FeedStatus",
     "Full",
     "Present",
     "Subscription",

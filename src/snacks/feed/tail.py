@@ -57,6 +57,14 @@ class _MadeAnew(Exception):  # noqa: N818  (a state, named like one)
     """The topic was deleted and made again."""
 
 
+class FeedStatus(msgspec.Struct, frozen=True):
+    """Of one process. `problem`: why it is not live, or empty; `orders` it holds, `subscribers` it has."""
+
+    problem: str
+    orders: int
+    subscribers: int
+
+
 class Feed:
     """The newest state of all orders in this process. `run` keeps it so until it is cancelled."""
 
@@ -73,6 +81,10 @@ class Feed:
     def problem(self) -> str:
         """Why the feed is not live; empty if it is."""
         return "" if self.present.live else self.present.reason
+
+    def status(self) -> FeedStatus:
+        """How it gets on, and how much it holds for how many."""
+        return FeedStatus(self.problem, len(self.present.orders), len(self.present))
 
     async def subscribe(self, order_id: str | None, status: OrderStatus | None, cursor: str) -> Subscription:
         """A reader; see `feed.subscription.subscribe`. Close it in every case.

@@ -19,6 +19,7 @@ from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.domain.cards import mask_cards
 from snacks.domain.order import ROWS
 from snacks.domain.values import OrderStatus
+from snacks.feed import FeedStatus
 from snacks.http.errors import documented
 from snacks.http.pages import page
 from snacks.http.recent import Recent, within
@@ -70,7 +71,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     `rows`: rows per MySQL table. `records`: records per topic, by its full name. `connector`: the state
     of the Debezium connector and its task, `RUNNING` if all is well, else state and reason.
     `orders`: MongoDB documents per order status. `actors`: None if this process folds nothing.
-    `group`: all processes that fold.
+    `group`: all processes that fold. `feed`: of this process.
     """
 
     rows: Counts | BaseException
@@ -79,6 +80,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     orders: Counts | BaseException
     actors: HostStatus | None
     group: GroupStatus | BaseException
+    feed: FeedStatus
 
 
 def build(facts: Facts) -> Topology:
@@ -96,6 +98,7 @@ def build(facts: Facts) -> Topology:
         _topic(Node("checkpoints", 5, "checkpoints", "compacted topic"), records, CHECKPOINTS),
         _topic(Node("dead-letters", 5, "dead letters", "topic"), records, DEAD_LETTERS),
         _http(Node("queries", 6, "Queries", "HTTP", detail="GET /api/orders"), "MongoDB", facts.orders),
+        _stream(Node("stream", 6, "Stream", "WebSocket, events"), facts.feed),
     ]
     pairs = [
         ("commands", "mysql"),
@@ -104,6 +107,7 @@ def build(facts: Facts) -> Topology:
         *((table, "actors") for table in tables),
         *(("actors", sink) for sink in ("mongodb", "aggregates", "checkpoints", "dead-letters")),
         ("mongodb", "queries"),
+        ("aggregates", "stream"),
     ]
     return Topology(
         datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -185,6 +189,11 @@ def _unowned(group: GroupStatus) -> list[str]:
     return [f"no process has shard {', '.join(map(str, missing))}"] if missing else []
 
 
+def _stream(blank: Node, feed: FeedStatus) -> Node:
+    counts = {"orders": feed.orders, "subscribers": feed.subscribers}
+    return replace(blank, health="trouble" if feed.problem else "ok", detail=feed.problem, counts=counts)
+
+
 class Observer:
     """Asks every server at once and builds the topology; asked at most once per `keep` seconds."""
 
@@ -197,14 +206,16 @@ class Observer:
         orders: Callable[[], Awaitable[Counts]],
         actors: Callable[[], HostStatus | None],
         group: Callable[[], Awaitable[GroupStatus]],
+        feed: Callable[[], FeedStatus],
         keep: float = 1.0,
     ) -> None:
         self._asks = (rows, connector, records, orders, group)
-        self._actors = actors
+        self._here = (actors, feed)
         self.topology = Recent(self._observe, keep)
 
     async def _observe(self) -> Topology:
         asked: list[Any] = [within(TIMEOUT, ask) for ask in self._asks]
+        actors, feed = self._here
         rows, connector, records, orders, group = await asyncio.gather(*asked, return_exceptions=True)
         return build(
             Facts(
@@ -212,8 +223,9 @@ class Observer:
                 connector=connector,
                 records=records,
                 orders=orders,
-                actors=self._actors(),
+                actors=actors(),
                 group=group,
+                feed=feed(),
             )
         )
 

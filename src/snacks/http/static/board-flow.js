@@ -22,7 +22,7 @@ const BOXES = [
     lines: (n) => ({ states: n.aggregates?.counts.records, "dead letters": n["dead-letters"]?.counts.records }) },
   { id: "page", title: "This page", nodes: [] },
 ];
-const NO_RATE = new Set(["to fold"]); // what stands there now, not what has passed
+const NO_RATE = new Set(["to fold", "readers in all"]); // what stands there now, not what has passed
 
 function sum(name, node) {
   const counts = Object.values(node?.counts ?? {});
@@ -32,7 +32,7 @@ function sum(name, node) {
 export class Flow {
   #boxes = new Map();
   #last = null; // { time, values }: to tell rates
-  #page; // what this page says of itself: { health, detail, lines }
+  #page; // (subscribers of the stream): what this page says of itself: { health, detail, lines }
   #heard; // (ok): a question was answered, or not
 
   constructor(page, heard) {
@@ -74,7 +74,7 @@ export class Flow {
     const others = processes(topology).some((one) => !one.here && one.shards.length);
     for (const box of BOXES) {
       const parts = box.nodes.map((id) => nodes[id]);
-      const own = box.id === "page" ? this.#page() : {
+      const own = box.id === "page" ? this.#page(nodes.stream?.counts.subscribers) : {
         health: worst(parts.map((node) => node?.health ?? "unknown")),
         detail: (parts.find((node) => node && node.health !== "ok") ?? parts[0])?.detail ?? "",
         lines: box.lines?.(nodes, others) ?? {},

@@ -63,12 +63,12 @@ const following = follow("/ws/orders", {
 });
 
 let away = false;
-new Flow(() => {
+new Flow((subscribers) => {
   const delay = orders.typicalDelay();
   return {
     health: stream.state === "live" ? "ok" : "trouble",
     detail: stream.state === "live" ? "" : "no stream",
-    lines: { orders: orders.size, updates: orders.received, "MySQL to here": delay === null ? undefined : `${delay} ms` },
+    lines: { orders: orders.size, updates: orders.received, "readers in all": subscribers, "MySQL to here": delay === null ? undefined : `${delay} ms` },
   };
 }, (ok) => {
   if (ok && away) {

@@ -54,8 +54,11 @@ function layout(nodes, width) {
     return { places, height: full + 8 };
   }
   let y = 4;
+  let branched = false;
   for (const stage of stages) {
-    y = (stage.length > 3 ? branches : beside)(stage, width, y, places) + 34;
+    const branch = stage.length > 3;
+    y = (branch ? branches : beside)(branched ? [...stage].reverse() : stage, width, y, places) + 34;
+    branched = branch;
   }
   return { places, height: y - 26 };
 }
@@ -70,11 +73,11 @@ function beside(stage, width, y, places) {
   return y + h;
 }
 
-// The first on the right, where the flow goes on; the others are ends of it, on the left.
+// The first on the right, the others on the left; the second goes on too, so it is the lowest of these.
 function branches([first, ...others], width, y, places) {
   const w = (width - 30) / 2;
   let bottom = y;
-  for (const node of others) {
+  for (const node of others.reverse()) {
     places[node.id] = { x: 20, y: bottom, w, h: height(node), side: true };
     bottom += height(node) + 10;
   }
@@ -137,7 +140,7 @@ function draw(topology, moved) {
   const width = Math.max(320, drawing.clientWidth);
   const { places, height: full } = layout(topology.nodes, width);
   const picture = svg("svg", { class: "flow", viewBox: `0 0 ${width} ${full}`, role: "img" });
-  svg("title", {}, picture, "Commands to MySQL, Debezium, topics, order actors, MongoDB, queries");
+  svg("title", {}, picture, "Commands to MySQL, Debezium, topics, order actors, MongoDB and topics, queries and stream");
   drawing.replaceChildren(picture);
   const counted = new Set(topology.nodes.filter((node) => Object.keys(node.counts).length).map((node) => node.id));
   for (const { source, target } of topology.edges) {
