@@ -33,7 +33,7 @@ from litestar.di import Provide
 from snacks import config
 from snacks.config import Settings
 from snacks.feed import Feed
-from snacks.http import stream
+from snacks.http import pages, stream
 
 STATUSES = ("PENDING", "PAID", "FULFILLED")
 CONNECTS_AT_ONCE = 100
@@ -54,7 +54,7 @@ HANDSHAKE = (
 async def serve(settings: Settings, topic: str, port: int) -> None:
     feed = Feed(settings, topic)
     app = Litestar(
-        [stream.router],
+        [stream.router, pages.router],
         dependencies={
             "feed": Provide(lambda: feed, sync_to_thread=False),
             "admission": Provide(lambda: stream.Admission.of(settings), sync_to_thread=False),
@@ -104,8 +104,13 @@ class Subscriber(asyncio.Protocol):
         self.lost = True
 
 
-async def publish(settings: Settings, topic: str, ids: list[str], rate: float, seconds: float) -> int:
-    """Change orders at random, some in each of 50 transactions a second; how many changes."""
+async def publish(
+    settings: Settings, topic: str, ids: list[str], rate: float, seconds: float, *, revision: int = 0
+) -> int:
+    """Change orders at random, some in each of 50 transactions a second; how many changes.
+
+    `revision`: the highest that these orders have.
+    """
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka, transactional_id=f"bench-{topic}")
     sent, began = 0, time.perf_counter()
     async with producer:
@@ -117,7 +122,10 @@ async def publish(settings: Settings, topic: str, ids: list[str], rate: float, s
                         sent += 1
                         body = ORDER % (order_id, STATUSES[sent % len(STATUSES)])
                         await producer.send(
-                            topic, body.encode(), order_id.encode(), headers=[("revision", b"%d" % sent)]
+                            topic,
+                            body.encode(),
+                            order_id.encode(),
+                            headers=[("revision", b"%d" % (revision + sent))],
                         )
             await asyncio.sleep(1 / COMMITS_A_SECOND)
     return sent
