@@ -34,8 +34,10 @@ class WatchError(Exception):
 class Watch:
     """Shows messages, one line each: JSON for programs, or what people want to know."""
 
-    def __init__(self, console: Console, *, as_json: bool) -> None:
+    def __init__(self, console: Console, *, as_json: bool, order_id: str | None = None) -> None:
         self.cursor = ""
+        self._order_id = order_id
+        self._told = False
         self._console = console
         self._json = as_json
         self._current = False
@@ -60,6 +62,7 @@ class Watch:
     def _show(self, message: Message) -> None:
         kind = message["type"]
         if kind == "order":
+            self._told = True
             self._line(
                 message["times"], message["orderStatus"], message["orderId"], self._hops(message["times"])
             )
@@ -73,6 +76,10 @@ class Watch:
             self.note(f"the stream may be behind: {message['reason']}")
         elif kind == "live":
             self.note("the stream is live again")
+        elif kind == "current" and self._order_id is not None and not self._told:
+            self.note(
+                "it is not there yet, or is no longer followed: `snacks explain` tells what is known of it"
+            )
         elif kind == "current":
             self.note("this is how it is now; what follows are changes (Ctrl-C ends it)")
 
@@ -114,7 +121,7 @@ async def follow(
     Raises:
         WatchError: the app refuses this status or this client.
     """
-    watch = Watch(console, as_json=as_json)
+    watch = Watch(console, as_json=as_json, order_id=order_id)
     pause, waiting = RETRY_FIRST, False
     while True:
         try:

@@ -78,6 +78,15 @@ async def test_it_shows_the_state_then_changes_and_ends_without_an_error(
                 assert await child.wait() == 0
 
 
+async def test_an_order_that_the_stream_does_not_have_is_said_to_be_missing_until_it_comes(
+    platform: Platform, settings: Settings
+) -> None:
+    async with following(settings) as (orders, served), watching(settings, served, "kit-9") as child:
+        await line_with(child, "it is not there yet")
+        await orders.put("kit-9", "PENDING")
+        assert "kit-9" in await line_with(child, "PENDING")
+
+
 async def test_with_json_each_line_is_a_message(platform: Platform, settings: Settings) -> None:
     async with following(settings) as (orders, served):
         await orders.put_all([("a/b", "PAID"), ("c", "PAID")])

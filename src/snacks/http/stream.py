@@ -166,8 +166,11 @@ async def _deny(socket: Socket, status: int, reason: str) -> None:
     await _send(socket, {"type": "websocket.http.response.body", "body": body, "more_body": False})
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSED_SECONDS):
+            # uvicorn 0.54 takes a refused handshake for complete only once the connection is lost: returning
+            # earlier is logged as "returned without completing handshake". It queues a disconnect after the
+            # answer and another one then. Litestar 2.25 receives nothing after the first, so its state is
+            # set back.
             for _ in range(2):
-                # uvicorn says that it ended, and then that it is closed; before that it would log an error.
                 socket.connection_state = "connect"
                 await socket.receive()
 
