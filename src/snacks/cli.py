@@ -154,8 +154,16 @@ def show_logs(
 
 
 @cli.command()
-def serve() -> None:
+def serve(
+    *,
+    role: Annotated[
+        Literal["all", "http", "actors"] | None,
+        typer.Option(help="http: commands, queries, the stream. actors: folding. Else SNACKS_ROLE, or all."),
+    ] = None,
+) -> None:
     """Run the app: commands, actors, queries. Needs the servers (`up`); waits for them and says so."""
+    if role is not None:
+        os.environ["SNACKS_ROLE"] = role
     settings = config.load()
     logs.setup(settings)
     _run(application.serve(settings))

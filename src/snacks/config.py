@@ -76,6 +76,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages may follow the stream
 
     # The process.
+    role: Literal["all", "http", "actors"] = "all"  # what it does; HTTP and folding scale apart
     log_format: Literal["auto", "console", "json"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -41,7 +41,7 @@ async def http(given: Settings) -> AsyncIterator[httpx.AsyncClient]:
             "explainer": explain.Explainer(given, documents, read),
         }
         app = Litestar(
-            [letters.router, explain.router, pages.router],
+            [letters.router, explain.router, pages.router, pages.static],
             plugins=[openapi.MoneySchema()],
             openapi_config=openapi.config(),
             dependencies={name: _given(part) for name, part in parts.items()},

@@ -44,7 +44,7 @@ def emission(order_id: str = "kit-1", **changes: Any) -> Emission:
 async def serving(documents: Documents) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a real server, since paths and cut connections are its business."""
     app = Litestar(
-        [queries.router, pages.router],
+        [queries.router, pages.router, pages.static],
         plugins=[openapi.MoneySchema()],
         openapi_config=openapi.config(),
         dependencies={"documents": Provide(lambda: documents, sync_to_thread=False)},

@@ -165,9 +165,9 @@ def client(**asks: Any) -> AsyncTestClient[Litestar]:
         "orders": orders,
         "group": group,
     } | asks
-    observer = Observer(**given, actors=lambda: HOST, feed=lambda: FACTS.feed)
+    observer = Observer(**given, role="all", actors=lambda: HOST, feed=lambda: FACTS.feed)
     dependencies = {"observer": Provide(lambda: observer, sync_to_thread=False)}
-    return AsyncTestClient(Litestar([topology.router, pages.router], dependencies=dependencies))
+    return AsyncTestClient(Litestar([topology.router, pages.router, pages.static], dependencies=dependencies))
 
 
 @pytest.mark.parametrize("accept", ["application/json", "*/*"])

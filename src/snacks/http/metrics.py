@@ -96,12 +96,13 @@ def letters_metrics(reasons: dict[str, int]) -> list[Metric]:
     media_type="text/plain",
 )
 async def metrics(
-    actors: NamedDependency[Callable[[], HostStatus]],
+    actors: NamedDependency[Callable[[], HostStatus | None]],
     drift: NamedDependency[Drift],
     letter_counts: NamedDependency[LetterCounts],
 ) -> Response[bytes]:
     """All metrics, as they are now; the letters' are some seconds old."""
-    found = actors_metrics(actors()) + drift_metrics(drift.status)
+    host = actors()
+    found = (actors_metrics(host) if host else []) + drift_metrics(drift.status)
     with suppress(LettersUnavailable, TimeoutError):  # the broker is away: readiness says so
         found += letters_metrics((await within(LETTERS_WAIT, letter_counts.counts)).reasons)
     registry = CollectorRegistry()
@@ -110,4 +111,4 @@ async def metrics(
 
 
 router = Router("/", route_handlers=[metrics], tags=["Operations"])
-"""Needs the dependencies `actors: () -> HostStatus`, `drift: Drift`, `letter_counts: LetterCounts`."""
+"""Needs the dependencies `actors: () -> HostStatus | None`, `drift: Drift`, `letter_counts: LetterCounts`."""

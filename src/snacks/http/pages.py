@@ -51,4 +51,5 @@ static = create_static_files_router(
     include_in_schema=False,
 )
 
-router = Router("/", route_handlers=[board, start, promotion, static])
+router = Router("/", route_handlers=[board, start, promotion])
+"""The pages load files of `static`."""

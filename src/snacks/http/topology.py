@@ -52,11 +52,13 @@ class Edge(Struct, frozen=True):
 class Topology(Struct, frozen=True):
     """The parts, what flows between them, and who has which shard. `time` is UTC, ISO 8601.
 
-    `shards`: those of this process, with all their counts. `group`: every process that folds; None if the
-    broker does not tell. `member`: the client id of this process in it, empty if it folds nothing.
+    `role`: what this process does, `all`, `http` (folds nothing) or `actors` (only folds). `shards`: those of
+    this process, with all their counts. `group`: every process that folds; None if the broker does not tell.
+    `member`: the client id of this process in it, empty if it folds nothing.
     """
 
     time: str
+    role: str
     problems: list[str]
     nodes: list[Node]
     edges: list[Edge]
@@ -71,16 +73,17 @@ class Facts(Struct, frozen=True, kw_only=True):
     `rows`: rows per MySQL table. `records`: records per topic, by its full name. `connector`: the state
     of the Debezium connector and its task, `RUNNING` if all is well, else state and reason.
     `orders`: MongoDB documents per order status. `actors`: None if this process folds nothing.
-    `group`: all processes that fold. `feed`: of this process.
+    `group`: all processes that fold. `feed`: of this process; None if it only folds.
     """
 
+    role: str = "all"
     rows: Counts | BaseException
     connector: str | BaseException
     records: Counts | BaseException
     orders: Counts | BaseException
     actors: HostStatus | None
     group: GroupStatus | BaseException
-    feed: FeedStatus
+    feed: FeedStatus | None
 
 
 def build(facts: Facts) -> Topology:
@@ -111,6 +114,7 @@ def build(facts: Facts) -> Topology:
     ]
     return Topology(
         datetime.now(UTC).isoformat(timespec="milliseconds"),
+        facts.role,
         [f"{node.title}: {node.detail}" for node in nodes if node.health == "trouble"],
         nodes,
         [Edge(source, target) for source, target in pairs],
@@ -189,7 +193,9 @@ def _unowned(group: GroupStatus) -> list[str]:
     return [f"no process has shard {', '.join(map(str, missing))}"] if missing else []
 
 
-def _stream(blank: Node, feed: FeedStatus) -> Node:
+def _stream(blank: Node, feed: FeedStatus | None) -> Node:
+    if feed is None:
+        return replace(blank, detail="in other processes")
     counts = {"orders": feed.orders, "subscribers": feed.subscribers}
     return replace(blank, health="trouble" if feed.problem else "ok", detail=feed.problem, counts=counts)
 
@@ -200,17 +206,18 @@ class Observer:
     def __init__(
         self,
         *,
+        role: str,
         rows: Callable[[], Awaitable[Counts]],
         connector: Callable[[], Awaitable[str]],
         records: Callable[[], Awaitable[Counts]],
         orders: Callable[[], Awaitable[Counts]],
         actors: Callable[[], HostStatus | None],
         group: Callable[[], Awaitable[GroupStatus]],
-        feed: Callable[[], FeedStatus],
+        feed: Callable[[], FeedStatus | None],
         keep: float = 1.0,
     ) -> None:
         self._asks = (rows, connector, records, orders, group)
-        self._here = (actors, feed)
+        self._role, self._here = role, (actors, feed)
         self.topology = Recent(self._observe, keep)
 
     async def _observe(self) -> Topology:
@@ -219,6 +226,7 @@ class Observer:
         rows, connector, records, orders, group = await asyncio.gather(*asked, return_exceptions=True)
         return build(
             Facts(
+                role=self._role,
                 rows=rows,
                 connector=connector,
                 records=records,

@@ -121,9 +121,10 @@ export class Flow {
     const rows = processes(topology).map(({ name, title, shards }) => h("li", {},
       h("span", { className: "process", title }, `Shards of ${name}: `),
       shards.length ? h("ul", { "aria-label": `Shards of ${name}` }, ...shards.map(chip)) : h("span", { className: "soft" }, "none")));
+    if (topology.role === "http") rows.push(h("li", { className: "soft" }, "This process folds nothing."));
     if (!topology.group) rows.push(h("li", { className: "soft" }, "The broker does not tell of others."));
     else if (topology.group.state.endsWith("Rebalance")) rows.push(h("li", { className: "soft" }, "Shards are being handed over …"));
-    else if (!rows.length) rows.push(h("li", {}, "No process folds."));
+    else if (!topology.group.members.length) rows.push(h("li", {}, "No process folds."));
     byId("owners").replaceChildren(...rows);
   }
 }

@@ -170,11 +170,13 @@ function tabulateGroup({ group, member }) {
   }
 }
 
-function tabulate(shards) {
+function tabulate({ shards, role }) {
   const table = document.getElementById("shards");
   table.replaceChildren();
   if (!shards.length) {
-    html("td", "text soft", html("tr", "", table), "None: other processes have them, or none is assigned yet.");
+    const why = role === "http" ? "None: this process answers HTTP and folds nothing."
+      : "None: other processes have them, or none is assigned yet.";
+    html("td", "text soft", html("tr", "", table), why);
     return;
   }
   const head = html("tr", "", table);
@@ -211,7 +213,7 @@ function show(topology) {
   else say("ok", `All is well (${time}).`);
   draw(topology, moved);
   tabulateGroup(topology);
-  tabulate(topology.shards);
+  tabulate(topology);
 }
 
 async function ask() {
