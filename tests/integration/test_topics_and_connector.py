@@ -147,6 +147,11 @@ async def test_an_unchanged_connector_is_left_alone(applied):
     assert (await connector.status(applied)).running
 
 
+async def test_all_connectors_of_connect_are_listed_with_their_tasks(applied):
+    listed = {status.name: status for status in await connector.everyone(applied)}
+    assert listed[applied.connector].running
+
+
 async def test_it_can_be_paused_resumed_and_restarted(applied):
     assert (await connector.pause(applied)).state == "PAUSED"
     assert (await connector.resume(applied)).running

@@ -80,3 +80,17 @@ def test_a_connector_runs_only_if_all_its_tasks_do(tasks, state, running):
     status = msgspec.convert(answer, ConnectorStatus)
     assert (status.state, status.running) == (state, running)
     assert status.problem == ("a.B: no; cause: d.E: why" if state == "FAILED" else "")
+
+
+def test_each_topic_has_a_page_that_says_what_the_data_says():
+    folder = redpanda("topics.toml").parent / "topics"
+    pages = {page.stem: page.read_text("utf-8") for page in folder.glob("*.md")}
+    index = pages.pop("README")
+    assert set(pages) == {topic.name for topic in topics.load()}
+    for topic in topics.load():
+        assert f"]({topic.name}.md) | {topic.holds} |" in index
+        page = pages[topic.name]
+        assert page.startswith(f"# {topic.name}\n\n{topic.holds}\n")
+        told = {"key": topic.key, "value": topic.value}
+        told |= {"written by": topic.written_by, "read by": topic.read_by}
+        assert all(f"| {name} | {text} |" in page for name, text in told.items())

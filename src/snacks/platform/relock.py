@@ -25,10 +25,14 @@ JARS = {
     "debezium-mysql": ["io.debezium:debezium-connector-mysql:3.6.1.Final"],
     "debezium-mariadb": ["io.debezium:debezium-connector-mariadb:3.5.0.Final"],
 }
-# Kafka logs through slf4j; whoever runs it brings the binding.
+# Kafka logs through slf4j; whoever runs it brings the binding. kafka-tools comes without its dependencies:
+# only its tools for Connect need some that the broker has not.
 LOG4J = "2.25.4"
-LOGGING = {
-    "kafka": [f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J}"],
+MORE = {
+    "kafka": [
+        f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J}",
+        f"org.apache.kafka:kafka-tools:{KAFKA}",
+    ],
     "connect": [f"org.apache.logging.log4j:log4j-{name}:{LOG4J}" for name in ("api", "core", "slf4j-impl")],
 }
 # Plug-ins get these from Connect; a second copy in their folder breaks class loading.
@@ -66,7 +70,7 @@ def main() -> None:
             console.print(f"resolving {set_}")
             _, found = context.resolver.resolve([context.create_dependency(root) for root in roots])
             jars = [f"{d.groupId}:{d.artifactId}:{d.version}" for d in found]
-            for coordinate in roots + jars + LOGGING.get(set_, []):
+            for coordinate in roots + jars + MORE.get(set_, []):
                 if not (set_.startswith("debezium") and coordinate.split(":")[1] in FROM_CONNECT):
                     pin_jar(set_, coordinate)
         for set_, coordinate in ZIPS.items():
