@@ -140,6 +140,16 @@ async def test_an_order_opens_to_what_is_known_of_it_and_follows_it(board: Page,
     assert board.url.endswith(f"/explain/{order_id}")
 
 
+async def test_new_cards_ask_for_no_picture(board: Page, teller: Teller) -> None:
+    asked: list[str] = []
+    board.on("request", lambda request: asked.append(request.url) if "snacks.svg" in request.url else None)
+    order_id = await paid(teller)
+    picture = card(board, order_id).locator(".picture")
+    await expect(picture).to_be_visible()
+    assert await picture.locator("use").evaluate("(use) => use.getBBox().width") > 0
+    assert not asked
+
+
 async def test_an_order_from_the_form_waits_for_its_payment_and_is_paid_by_its_button(board: Page) -> None:
     await board.click("text=New order")
     await board.fill("[name=name]", "Grandpa Joe")

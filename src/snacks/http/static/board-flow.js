@@ -22,7 +22,7 @@ const BOXES = [
     lines: (n) => ({ states: n.aggregates?.counts.records, "dead letters": n["dead-letters"]?.counts.records }) },
   { id: "page", title: "This page", nodes: [] },
 ];
-const NO_RATE = new Set(["to fold", "readers in all"]); // what stands there now, not what has passed
+const NO_RATE = new Set(["to fold", "readers"]); // what stands there now, not what has passed
 
 function sum(name, node) {
   const counts = Object.values(node?.counts ?? {});

@@ -19,7 +19,17 @@ const SNACKS = new Map([
   ["Swedish Fish", "fish"], ["Gold Fish", "fish"], ["Pretzels", "pretzel"], ["Cheez-It", "cracker"],
   ["Veggie Sticks", "sticks"], ["Fruit Snacks", "fruit"], ["Frosty Mini Donut", "donut"], ["Snickers", "snickers"],
 ]);
-const picture = (name) => `/static/snacks.svg#${SNACKS.get(name) ?? "bag"}`;
+const picture = (name) => `#${SNACKS.get(name) ?? "bag"}`;
+
+// The pictures become a part of the page: from another file, each new card would ask for them, and show none until then.
+async function bringPictures() {
+  const answer = await fetch("/static/snacks.svg");
+  const pictures = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
+  pictures.setAttribute("class", "hidden");
+  pictures.setAttribute("aria-hidden", "true");
+  document.body.append(document.importNode(pictures, true));
+}
+bringPictures().catch(() => {}); // an order without its picture can be told apart as well
 
 export class Lanes {
   #orders;

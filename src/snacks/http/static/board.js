@@ -68,7 +68,7 @@ new Flow((subscribers) => {
   return {
     health: stream.state === "live" ? "ok" : "trouble",
     detail: stream.state === "live" ? "" : "no stream",
-    lines: { orders: orders.size, updates: orders.received, "readers in all": subscribers, "MySQL to here": delay === null ? undefined : `${delay} ms` },
+    lines: { orders: orders.size, updates: orders.received, readers: subscribers, delay: delay === null ? undefined : `${delay} ms` },
   };
 }, (ok) => {
   if (ok && away) {
