@@ -122,6 +122,11 @@ def test_shards_that_nobody_has_are_a_problem(actors: HostStatus | None) -> None
     assert build(facts).problems == ["Order actors: no process has shard 2"]
 
 
+def test_a_group_without_a_member_says_what_to_start() -> None:
+    drawn = build(replace(FACTS, actors=None, group=replace(GROUP, state="Empty", members=[])))
+    assert drawn.problems == ["Order actors: no process folds: start one with `snacks serve`"]
+
+
 def test_shards_that_are_being_handed_over_are_no_problem() -> None:
     group = replace(GROUP, state="PreparingRebalance", members=[])
     assert build(replace(FACTS, actors=None, group=group)).problems == []

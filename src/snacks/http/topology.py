@@ -190,6 +190,8 @@ def _unowned(group: GroupStatus) -> list[str]:
     if group.state.endswith("Rebalance"):
         return []
     missing = sorted(group.lags.keys() - {n for member in group.members for n in member.shards})
+    if missing and len(missing) == len(group.lags):
+        return ["no process folds: start one with `snacks serve`"]
     return [f"no process has shard {', '.join(map(str, missing))}"] if missing else []
 
 

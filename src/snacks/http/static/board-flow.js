@@ -14,7 +14,7 @@ const BOXES = [
   { id: "topics", title: "Topics in", nodes: ["item_detail", "shipping_location", "payment"],
     lines: (n) => ({ items: n.item_detail?.counts.records, places: n.shipping_location?.counts.records,
       payments: n.payment?.counts.records }) },
-  { id: "actors", title: "Order actors", nodes: ["actors"], lines: ({ actors }, others) => ({
+  { id: "actors", moves: "aggregates", title: "Order actors", nodes: ["actors"], lines: ({ actors }, others) => ({
       [others ? "folded here" : "folded"]: actors?.counts.folded,
       [others ? "published here" : "published"]: actors?.counts.published, "to fold": actors?.counts["to fold"] }) },
   { id: "mongodb", moves: "aggregates", title: "MongoDB", nodes: ["mongodb"], lines: (n) => sum("orders", n.mongodb) },
