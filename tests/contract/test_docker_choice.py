@@ -98,8 +98,8 @@ def test_a_setting_that_compose_cannot_follow_keeps_the_servers_out_of_docker(do
     docker.answers()
     assert compose.chosen(config.Settings(db="mariadb"), asked=None)[0] is False
     moved = config.load({"SNACKS_PORT_OFFSET": "10"})
-    assert compose.chosen(moved, asked=None) == (False, "compose.yaml has fixed ports")
-    with pytest.raises(PlatformError, match="fixed ports"):
+    assert compose.chosen(moved, asked=None) == (False, "compose.yaml cannot move its ports")
+    with pytest.raises(PlatformError, match="cannot move its ports"):
         compose.chosen(moved, asked=True)
 
 
@@ -180,4 +180,4 @@ def test_the_demo_in_containers_cannot_be_moved_to_other_ports(docker: Docker) -
     docker.answers()
     done = snacks(docker, "--port-offset", "100", "demo", "--docker")
     assert done.returncode == 1
-    assert "fixed ports" in done.stderr
+    assert "cannot move its ports" in done.stderr

@@ -65,7 +65,7 @@ def _only_without(settings: Settings) -> str:
         return f"compose.yaml has MySQL, not {settings.db}"
     default = Settings()
     if any(getattr(settings, name) != getattr(default, name) for name in (*PORTS, "http_ports")):
-        return "compose.yaml has fixed ports"
+        return "compose.yaml cannot move its ports"
     return ""
 
 
