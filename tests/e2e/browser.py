@@ -14,7 +14,7 @@ from snacks.config import Settings
 from snacks.platform import PlatformError
 
 PHONE, DESK = (390, 844), (1400, 900)
-Scheme = Literal["light", "dark"]
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 TIMEOUT = 20_000
 """Milliseconds that the browser waits for a state."""
 expect.set_options(timeout=TIMEOUT)
@@ -41,7 +41,7 @@ async def browsing(settings: Settings) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def window(
-    browser: Browser, base: str, *, size: tuple[int, int] = DESK, scheme: Scheme = "light", calm: bool = False
+    browser: Browser, base: str, *, size: tuple[int, int] = DESK, calm: bool = False
 ) -> AsyncIterator[Page]:
     """A window on the server at `base`. An uncaught error of its scripts fails the test.
 
@@ -50,7 +50,6 @@ async def window(
     context = await browser.new_context(
         base_url=base,
         viewport={"width": size[0], "height": size[1]},
-        color_scheme=scheme,
         reduced_motion="reduce" if calm else "no-preference",
     )
     context.set_default_timeout(TIMEOUT)
@@ -75,6 +74,14 @@ async def watching(page: Page) -> None:
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds wrong with the page as it is now."""
-    found: list[dict[str, Any]] = (await Axe().run(page)).response["violations"]
-    return [f"{one['id']}: {one['help']}: {node['html'][:160]}" for one in found for node in one["nodes"]]
+    """What axe finds wrong with the page as it is now, light and dark."""
+    wrong = []
+    for scheme in SCHEMES:
+        await page.emulate_media(color_scheme=scheme)
+        found: list[dict[str, Any]] = (await Axe().run(page)).response["violations"]
+        wrong += [
+            f"{scheme} {one['id']}: {one['help']}: {node['html'][:160]}"
+            for one in found
+            for node in one["nodes"]
+        ]
+    return wrong

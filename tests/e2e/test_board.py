@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, Locator, Page, Request, WebSocketRoute, expect
 from tests.e2e.app_process import App, serving
-from tests.e2e.browser import DESK, PHONE, Scheme, browsing, violations, watching, window
+from tests.e2e.browser import DESK, PHONE, browsing, violations, watching, window
 
 from snacks.config import Settings
 from snacks.platform import Platform
@@ -238,13 +238,10 @@ async def tab_until(page: Page, condition: str) -> None:
     raise AssertionError(f"no Tab leads to {condition}")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_wrong_with_the_pages(
-    app: App, browser: Browser, teller: Teller, scheme: Scheme
-) -> None:
+async def test_axe_finds_nothing_wrong_with_the_pages(app: App, browser: Browser, teller: Teller) -> None:
     order_id = await paid(teller)
     await teller.order(CHAPTERS[2])
-    async with window(browser, app.url(3), scheme=scheme, calm=True) as page:
+    async with window(browser, app.url(3), calm=True) as page:
         await page.goto("/")
         await watching(page)
         await page.click("text=New order")
