@@ -63,6 +63,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     session_timeout: Annotated[float, Meta(ge=1)] = 10.0
     commit_timeout: Annotated[float, Meta(gt=0)] = 10.0
     drain_timeout: Annotated[float, Meta(gt=0)] = 5.0
+    stall_timeout: Annotated[float, Meta(gt=0)] = 30.0  # longer than the three above
 
     # Comparing orders with MySQL.
     reconcile_every: Annotated[float, Meta(ge=0)] = 60.0  # 0: the app takes no samples

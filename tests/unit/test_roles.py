@@ -1,11 +1,14 @@
 """A role decides what a process asks for before it calls itself ready, and what it answers."""
 
+import asyncio
+import socket
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from snacks import app, cli, config, logs
+from snacks.actors.host import Wedged
 from snacks.app import create_app
 from snacks.config import Settings
 from snacks.system import System
@@ -51,3 +54,20 @@ def test_the_option_sets_the_role(role: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_another_role_is_refused() -> None:
     with pytest.raises(config.SettingError, match="SNACKS_ROLE"):
         config.load({"SNACKS_ROLE": "boss"})
+
+
+async def test_a_part_that_can_only_be_helped_by_a_new_process_ends_this_one_and_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run(_self: System) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_wedged())
+
+    async def _wedged() -> None:
+        raise Wedged("shard-1 hangs")
+
+    monkeypatch.setattr(System, "run", run)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(app.AppError, match="the app stopped: Wedged: shard-1 hangs"):
+        await app.serve(Settings(http_ports=(port,)))

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from snacks.actors import consumer as group_consumer
+from snacks.actors import members
 from snacks.actors.shard import RETRY_FIRST, RETRY_LONGEST, Shard
 from snacks.actors.status import HostStatus
+from snacks.actors.watchdog import Sign, Stalled, Watchdog
 from snacks.cdc.topics import CDC_TOPICS
 from snacks.config import Settings
 from snacks.documents import Documents
@@ -21,11 +22,14 @@ log = structlog.get_logger(__name__)
 POLL_TIMEOUT = 0.2
 POLL_RECORDS = 5_000
 GROUP_COMMIT_EVERY = 1.0
-HEARTBEAT = 1.0
+
+
+class Wedged(Exception):  # noqa: N818  (a state, named like one)
+    """A task has hung and cannot even be cancelled: only the end of the process helps."""
 
 
 class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
-    """All shards of this process. `run` is its one task; it ends only when cancelled."""
+    """All shards of this process. `run` is its one task; it ends only when cancelled, or `Wedged`."""
 
     def __init__(
         self, settings: Settings, documents: Documents, member: str = "", instance: str | None = None
@@ -43,6 +47,10 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
         self._reason = "not started"
         self._consumer: AIOKafkaConsumer | None = None
         self._leaving = False
+        self._wedged = ""
+        self._turns = 0
+        self._watchdog = self._new_watchdog()
+        self._assigned: set[int] = set()
         self._shards: dict[int, Shard] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._committed: dict[TopicPartition, int] = {}
@@ -51,54 +59,89 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
         """What this process folds now."""
         shards = [shard.status(self._lag(shard)) for _, shard in sorted(self._shards.items())]
         stuck = [
-            f"shard {one.partition}: {one.reason or one.state}"
+            f"shard {one.partition}: {one.reason or one.doing}"
             for one in shards
-            if _stuck(one.state, one.reason)
+            if one.reason or one.state != "running"
         ]
-        reason = self._reason or "; ".join(stuck)
+        reason = self._reason or self._watchdog.problem or "; ".join(stuck)
         return HostStatus(self._settings.group_id, self._member, not reason, reason, shards)
 
     # ── the poll loop ────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
-        """Join the group and fold until cancelled; a consumer that fails is built anew, with back-off."""
+        """Join the group and fold until cancelled; a consumer that fails or stalls is built anew.
+
+        Raises:
+            Wedged: something hangs that cannot be cancelled.
+        """
         pause = RETRY_FIRST
+        leave = False
+        self._reason = "joining the group"
         while True:
             try:
                 await self._join()
                 pause = RETRY_FIRST
-                await self._poll()
+                await self._work()
             except (KafkaError, TimeoutError) as error:
                 self._reason = f"the broker does not answer: {error!r}"[:300]
                 log.warning("consumer failed, building a new one", error=repr(error))
+            except Stalled as error:
+                self._reason = f"{error}: a new consumer is built"
+                log.warning("consumer stalled, building a new one", reason=str(error))
+            except asyncio.CancelledError:
+                leave = True
+                raise
             finally:
-                await self._leave()
+                await self._leave(leave=leave)
             await asyncio.sleep(pause)
             pause = min(pause * 2, RETRY_LONGEST)
 
     async def _join(self) -> None:
-        """Every setting whose default would lose, skip or split records is set here."""
-        self._reason = "joining the group"
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka,
-            client_id=self._member or "snacks",
-            group_id=self._settings.group_id,
-            group_instance_id=self._instance,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-            # aiokafka's default, round robin, splits topics that are partitioned alike.
-            partition_assignment_strategy=(RangePartitionAssignor,),
-            session_timeout_ms=int(self._settings.session_timeout * 1000),
-            heartbeat_interval_ms=int(HEARTBEAT * 1000),
-            rebalance_timeout_ms=int((self._settings.drain_timeout + self._settings.session_timeout) * 1000),
-            fetch_max_wait_ms=20,  # longer starves topics that drain unevenly
-            max_poll_records=500,
-        )
-        self._consumer.subscribe(CDC_TOPICS, listener=self)
+        self._consumer = group_consumer.member(self._settings, self, self._member or "snacks", self._instance)
         async with asyncio.timeout(self._settings.session_timeout * 3):
             await self._consumer.start()
         self._reason = ""
+
+    async def _work(self) -> None:
+        """Poll until it fails, or until the watchdog sees that it hangs."""
+        self._watchdog = self._new_watchdog()
+        tasks = {asyncio.create_task(self._poll()), asyncio.create_task(self._watchdog.run())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.cancelled():  # aiokafka lets its own cancelled tasks look like our cancellation
+                    raise Stalled("the consumer's coordination was cancelled")
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            _, late = await asyncio.wait(tasks, timeout=self._settings.drain_timeout)
+            if late:
+                raise Wedged(
+                    "the poll loop hangs and cannot be cancelled: end this process and start it again"
+                )
+
+    def _new_watchdog(self) -> Watchdog:
+        return Watchdog(
+            self._settings.stall_timeout,
+            self._signs,
+            lambda: self._assigned,
+            lambda: members.describe(self._settings),
+            self._member or "snacks",
+        )
+
+    def _signs(self) -> Iterator[Sign]:
+        """What changes from second to second as long as all is well."""
+        yield Sign("the poll loop has not come round", self._turns)
+        for partition, shard in self._shards.items():
+            if shard.busy:
+                yield Sign(f"shard {partition} has work and does nothing", shard.steps)
+        consumer = self._consumer
+        if consumer is not None:
+            for source in consumer.assignment() - consumer.paused():
+                polled = consumer.last_poll_timestamp(source)
+                what = f"nothing was fetched of partition {source.partition} of {source.topic}"
+                yield Sign(what, polled or 0, broker=True)
 
     async def _poll(self) -> None:
         consumer = self._consumer
@@ -106,6 +149,9 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
         loop = asyncio.get_running_loop()
         commit_at = loop.time() + GROUP_COMMIT_EVERY
         while True:
+            self._turns += 1
+            if self._wedged:
+                raise Wedged(self._wedged)
             batch = await consumer.getmany(timeout_ms=int(POLL_TIMEOUT * 1000), max_records=POLL_RECORDS)
             # Nothing is awaited between here and the hand-over: a rebalance cannot come in between.
             self._hand_over(batch)
@@ -166,6 +212,7 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
         by_partition: dict[int, set[str]] = defaultdict(set)
         for source in assigned:
             by_partition[source.partition].add(source.topic)
+        self._assigned = set(by_partition)
         log.info("shards assigned", shards=sorted(by_partition))
         for partition, topics in by_partition.items():
             if topics != set(CDC_TOPICS):
@@ -187,34 +234,14 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _start_reading(
         self, partition: int, offsets: dict[str, int]
     ) -> tuple[dict[str, int], dict[str, int]]:
-        """Seek to the checkpoint's offsets. Records that are gone since then are said loudly."""
-        taken: dict[str, int] = {}
         consumer = self._consumer
         assert consumer is not None  # noqa: S101  (for mypy; shards live within a consumer)
-        sources = [TopicPartition(topic, partition) for topic in CDC_TOPICS]
         async with asyncio.timeout(self._settings.commit_timeout):
-            begins = await consumer.beginning_offsets(sources)
-            ends = await consumer.end_offsets(sources)
-        for source in sources:
-            offset = offsets.get(source.topic, begins[source])
-            if not begins[source] <= offset <= ends[source]:
-                log.error(
-                    "records are missing between the checkpoint and the topic: compare with MySQL",
-                    topic=source.topic,
-                    partition=partition,
-                    next_offset=offset,
-                    begin=begins[source],
-                    end=ends[source],
-                )
-                offset = begins[source]
-            taken[source.topic] = offset
-            if source in consumer.assignment():
-                consumer.seek(source, offset)
-        return taken, {source.topic: end for source, end in ends.items()}
+            return await group_consumer.seek(consumer, partition, offsets)
 
     async def _drain(self) -> None:
         shards, tasks = list(self._shards.values()), list(self._tasks.values())
-        self._shards, self._tasks, self._committed = {}, {}, {}
+        self._shards, self._tasks, self._committed, self._assigned = {}, {}, {}, set()
         for shard in shards:
             shard.drain()
         if not tasks:
@@ -226,20 +253,23 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
             )
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=self._settings.drain_timeout)
+            _, never = await asyncio.wait(late, timeout=self._settings.drain_timeout)
+            if never:
+                names = ", ".join(task.get_name() for task in never)
+                self._wedged = f"{names} hangs and cannot be cancelled: end this process and start it again"
 
-    async def _leave(self) -> None:
-        """Stop reading: aiokafka's stop() does not call the revoked callback."""
+    async def _leave(self, *, leave: bool) -> None:
+        """Stop reading: aiokafka's stop() does not call the revoked callback. `leave`: for good."""
         self._leaving = True  # a rebalance may still come: it must open nothing
         try:
             await self._drain()
             if self._consumer is not None:
-                with suppress(KafkaError, TimeoutError):
-                    async with asyncio.timeout(self._settings.drain_timeout):
-                        await self._consumer.stop()
+                await group_consumer.close(self._consumer, self._settings.drain_timeout, leave=leave)
         finally:
             self._consumer = None
             self._leaving = False
+        if self._wedged:
+            raise Wedged(self._wedged)
 
     # ── small things ─────────────────────────────────────────────────────────────────────────────
 
@@ -259,7 +289,3 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
                 end = self._consumer.highwater(source)
                 lag += max(0, (end or 0) - shard.offsets.get(topic, 0))
         return lag
-
-
-def _stuck(state: str, reason: str) -> bool:
-    return state != "running" or bool(reason)

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from enum import StrEnum
 
 import structlog
 from aiokafka import ConsumerRecord
@@ -21,7 +20,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.order import Outcome
 from snacks.actors.orders import Orders, aggregates, checkpoints, read
-from snacks.actors.status import ShardStatus
+from snacks.actors.status import LEGAL, ShardStatus, State
 from snacks.config import Settings
 from snacks.documents import Claim, Documents, DocumentsUnavailable, Emission, Superseded
 
@@ -33,32 +32,13 @@ CYCLE_RECORDS = 5_000
 BACKLOG_RECORDS = 20_000
 """Records that may wait in a shard; above it the host pauses the shard's partitions."""
 
-RETRY_FIRST, RETRY_LONGEST = 0.2, 5.0
+RETRY_FIRST, RETRY_LONGEST = 0.2, 2.0
+PROGRESS_EVERY = 2.0
+"""Seconds between two lines of log about a restore."""
 
 StartReading = Callable[[int, dict[str, int]], Awaitable[tuple[dict[str, int], dict[str, int]]]]
 """Makes the consumer read a shard's partitions from these next offsets by topic on. Returns those that it
 took (records may be gone), and the ends of the topics now."""
-
-
-class State(StrEnum):
-    """The life of a shard, in this order; `running` goes back to `fencing` after an error."""
-
-    ASSIGNED = "assigned"
-    FENCING = "fencing"
-    RESTORING = "restoring"
-    RUNNING = "running"
-    DRAINING = "draining"
-    CLOSED = "closed"
-
-
-LEGAL = {
-    State.ASSIGNED: {State.FENCING, State.DRAINING},
-    State.FENCING: {State.FENCING, State.RESTORING, State.DRAINING},
-    State.RESTORING: {State.RUNNING, State.FENCING, State.DRAINING},
-    State.RUNNING: {State.FENCING, State.DRAINING},
-    State.DRAINING: {State.CLOSED},
-    State.CLOSED: set[State](),
-}
 
 
 class Shard:
@@ -78,6 +58,8 @@ class Shard:
         """`elsewhere(order_id, partition)` names another shard of this process that has the order."""
         self.partition = partition
         self.offsets: dict[str, int] = {}
+        self.steps = 0
+        """Goes up with whatever the shard does, also in vain: one that is busy and takes no step hangs."""
         self._settings = settings
         self._checkpoint = Checkpoint(settings, partition)
         self._documents = documents
@@ -89,9 +71,11 @@ class Shard:
         self._ahead: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._inbox: deque[ConsumerRecord] = deque()
+        self._in_cycle = False
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
         self._progress = (0, 0)
+        self._told = 0.0
         self._counts = dict.fromkeys(("folded", "repeated", "published", "dead_letters", "cycles"), 0)
 
     # ── the host's side ──────────────────────────────────────────────────────────────────────────
@@ -112,6 +96,13 @@ class Shard:
     def running(self) -> bool:
         """True if records are folded."""
         return self._state is State.RUNNING
+
+    @property
+    def busy(self) -> bool:
+        """True if it has something to do now."""
+        if self._state is not State.RUNNING:
+            return True
+        return self._in_cycle or bool(self._inbox and self._caught_up)
 
     def has(self, order_id: str) -> bool:
         """True if the order lives here."""
@@ -167,11 +158,13 @@ class Shard:
     async def _open(self) -> None:
         """Fence, restore, and read on from where the checkpoint says."""
         self._to(State.FENCING)
+        self._in_cycle = False
         self._inbox.clear()
         await self._checkpoint.fence()
         await self._release()
         self._claim = await self._documents.claim(self.partition)
         self._to(State.RESTORING)
+        self._progress, self._told = (0, 0), time.monotonic()
         restored = await self._checkpoint.restore(self._restoring)
         self._orders.restore(restored.states)
         if self._drain.is_set():
@@ -190,7 +183,9 @@ class Shard:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            self._in_cycle = True
             await self._cycle()
+            self._in_cycle = False
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
@@ -206,6 +201,7 @@ class Shard:
         await self._checkpoint.commit(states, published, batch.letters, batch.offsets)
         self.offsets, self._ahead = batch.offsets, {}
         self._orders.settle(states)
+        self.steps += 1
         self._count(
             folded=batch.folded,
             repeated=batch.repeated,
@@ -223,6 +219,7 @@ class Shard:
         ]
         pause = RETRY_FIRST
         while emissions:
+            self.steps += 1
             try:
                 await self._documents.emit(emissions, self._claim, offsets)
             except DocumentsUnavailable as error:
@@ -241,6 +238,7 @@ class Shard:
     # ── small things ─────────────────────────────────────────────────────────────────────────────
 
     def _to(self, state: State) -> None:
+        self.steps += 1
         if state not in LEGAL[self._state]:
             raise RuntimeError(f"shard {self.partition}: {self._state} cannot become {state}")
         self._state = state
@@ -265,7 +263,12 @@ class Shard:
             self._counts[name] += count
 
     def _restoring(self, read: int, total: int) -> None:
+        self.steps += 1
         self._progress = (read, total)
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_EVERY:
+            self._told = now
+            log.info("restoring", shard=self.partition, percent=read * 100 // total, records=total)
 
     async def _wait(self, seconds: float) -> None:
         """Wait, but not beyond a drain."""

@@ -1,6 +1,29 @@
 """What the actors say of themselves: for readiness, the topology page and `snacks status`."""
 
+from enum import StrEnum
+
 from msgspec import Struct
+
+
+class State(StrEnum):
+    """The life of a shard, in this order; `running` goes back to `fencing` after an error."""
+
+    ASSIGNED = "assigned"
+    FENCING = "fencing"
+    RESTORING = "restoring"
+    RUNNING = "running"
+    DRAINING = "draining"
+    CLOSED = "closed"
+
+
+LEGAL = {
+    State.ASSIGNED: {State.FENCING, State.DRAINING},
+    State.FENCING: {State.FENCING, State.RESTORING, State.DRAINING},
+    State.RESTORING: {State.RUNNING, State.FENCING, State.DRAINING},
+    State.RUNNING: {State.FENCING, State.DRAINING},
+    State.DRAINING: {State.CLOSED},
+    State.CLOSED: set[State](),
+}
 
 
 class ShardStatus(Struct, frozen=True, rename="camel"):
@@ -18,6 +41,13 @@ class ShardStatus(Struct, frozen=True, rename="camel"):
     published: int
     dead_letters: int
     cycles: int
+
+    @property
+    def doing(self) -> str:
+        """The state; of a restore also how far it is."""
+        if self.state != State.RESTORING or not self.restore_total:
+            return self.state
+        return f"{self.state} {self.restored * 100 // self.restore_total}%"
 
 
 class HostStatus(Struct, frozen=True, rename="camel"):

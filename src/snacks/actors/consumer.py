@@ -1,0 +1,113 @@
+"""The member of the consumer group: how it is made, where it reads, and how it goes."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
+
+from snacks.cdc.topics import CDC_TOPICS
+from snacks.config import Settings
+
+log = structlog.get_logger(__name__)
+
+HEARTBEAT = 1.0
+
+
+def member(
+    settings: Settings, listener: ConsumerRebalanceListener, client_id: str, instance: str | None
+) -> AIOKafkaConsumer:
+    """A consumer of the CDC topics, not started; each default that would lose, skip or split is replaced."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka,
+        client_id=client_id,
+        group_id=settings.group_id,
+        group_instance_id=instance,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
+        # aiokafka's default, round robin, splits topics that are partitioned alike.
+        partition_assignment_strategy=(RangePartitionAssignor,),
+        session_timeout_ms=int(settings.session_timeout * 1000),
+        heartbeat_interval_ms=int(HEARTBEAT * 1000),
+        rebalance_timeout_ms=int((settings.drain_timeout + settings.session_timeout) * 1000),
+        fetch_max_wait_ms=20,  # longer starves topics that drain unevenly
+        max_poll_records=500,
+    )
+    consumer.subscribe(CDC_TOPICS, listener=listener)
+    return consumer
+
+
+async def seek(
+    consumer: AIOKafkaConsumer, partition: int, offsets: dict[str, int]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Read a shard's partitions from these next offsets by topic on, else from the beginning.
+
+    Returns the offsets that were taken (records may be gone: that is said loudly), and the topics' ends now.
+    Nothing is awaited after the seek: the caller's next step comes before any record.
+    """
+    taken: dict[str, int] = {}
+    sources = [TopicPartition(topic, partition) for topic in CDC_TOPICS]
+    begins = await consumer.beginning_offsets(sources)
+    ends = await consumer.end_offsets(sources)
+    for source in sources:
+        offset = offsets.get(source.topic, begins[source])
+        if not begins[source] <= offset <= ends[source]:
+            log.error(
+                "records are missing between the checkpoint and the topic: compare with MySQL",
+                topic=source.topic,
+                partition=partition,
+                next_offset=offset,
+                begin=begins[source],
+                end=ends[source],
+            )
+            offset = begins[source]
+        taken[source.topic] = offset
+        if source in consumer.assignment():
+            consumer.seek(source, offset)
+    return taken, {source.topic: end for source, end in ends.items()}
+
+
+async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> None:
+    """Close all of a consumer in about `within` seconds, whatever hangs.
+
+    `leave`: tell the group, so that it hands the shards over at once. aiokafka does not do so for a static
+    member, and they would lie idle until its session times out. One that is about to come back stays.
+
+    aiokafka closes coordinator, fetcher and connections one after the other. Without a broker the first of
+    them hangs, and the others would go on for ever: so each is closed here.
+    """
+    coordinator = consumer._coordinator  # noqa: SLF001  (there is no public way to leave, or to close a part)
+    if coordinator is None:  # it was not started
+        await _ended(consumer.stop(), within)
+        return
+    if leave:
+        coordinator._group_instance_id = None  # noqa: SLF001
+    if await _ended(consumer.stop(), within):
+        return
+    log.warning("the consumer did not stop in time; its parts are closed one by one")
+    background = [
+        coordinator._coordination_task,  # noqa: SLF001
+        coordinator._heartbeat_task,  # noqa: SLF001
+        coordinator._commit_refresh_task,  # noqa: SLF001
+    ]
+    for task in filter(None, background):
+        task.cancel()
+    for closing in (consumer._fetcher.close(), consumer._client.close()):  # noqa: SLF001
+        await _ended(closing, within)
+
+
+async def _ended(work: Awaitable[None], within: float) -> bool:
+    """True if it ended in time, well or badly. One that cannot even be cancelled is left behind."""
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait([task], timeout=within)
+    finally:
+        task.cancel()
+    if done:
+        with suppress(KafkaError, OSError, TimeoutError):
+            task.result()
+    return bool(done)
