@@ -3,6 +3,8 @@
 | suite | what is measured |
 |---|---|
 | drain | records/s through a backlog, beside Kafka Streams and others on the same topics |
+| latency | whole order lives at a fixed rate: from the commit to document, aggregate, pushed status |
+| commands | HTTP commands of 100 users: requests/s, latencies, errors |
 """
 
 import argparse
@@ -12,11 +14,11 @@ import sys
 import uvloop
 from rich.console import Console
 
-from bench import drain, report, servers
+from bench import commands, drain, latency, report, servers
 from snacks import logs
 from snacks.platform import PlatformError
 
-SUITES = {"drain": drain}
+SUITES = {"drain": drain, "latency": latency, "commands": commands}
 
 
 def main() -> None:

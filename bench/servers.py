@@ -13,13 +13,12 @@ from rich.console import Console
 
 from snacks import config
 from snacks.cdc import topics
-from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
 from snacks.platform import Platform, running
 
 OFFSET = 50
 """How far the ports are from the checkout's."""
-OUTPUT = (AGGREGATES, CHECKPOINTS, DEAD_LETTERS)
+ALL = ("mongod", "kafka", "database", "connect")
 
 
 def settings() -> Settings:
@@ -45,7 +44,7 @@ async def platform(settings: Settings, console: Console, *names: str) -> AsyncIt
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     async with running(settings, console) as servers:
         del os.environ["_JAVA_OPTIONS"]
-        for name in ("connect", "database", "mongod", "kafka"):
+        for name in reversed(ALL):
             if name not in names:
                 await servers.stop(name)
         yield servers
