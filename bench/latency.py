@@ -116,7 +116,7 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
                 late = watch.late["pushed"]
                 console.print(
                     f"  {rate:.0f} orders/s: pushed p50 {late[len(late) // 2]:.0f} ms, "
-                    f"p99 {late[int(len(late) * 0.99)]:.0f} ms; the app took {used:.0%} of what the machine did"
+                    f"p99 {late[int(len(late) * 0.99)]:.0f} ms; the app did {used:.0%} of the machine's work"
                 )
     return result
 
