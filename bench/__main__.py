@@ -5,6 +5,7 @@
 | drain | records/s through a backlog, beside Kafka Streams and others on the same topics |
 | latency | whole order lives at a fixed rate: from the commit to document, aggregate, pushed status |
 | commands | HTTP commands of 100 users: requests/s, latencies, errors |
+| queries | by id and by status at a million documents, with the plans |
 """
 
 import argparse
@@ -14,11 +15,11 @@ import sys
 import uvloop
 from rich.console import Console
 
-from bench import commands, drain, latency, report, servers
+from bench import commands, drain, latency, queries, report, servers
 from snacks import logs
 from snacks.platform import PlatformError
 
-SUITES = {"drain": drain, "latency": latency, "commands": commands}
+SUITES = {"drain": drain, "latency": latency, "commands": commands, "queries": queries}
 
 
 def main() -> None:

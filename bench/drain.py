@@ -12,7 +12,6 @@ import time
 
 import msgspec
 from msgspec import Struct
-from pymongo import AsyncMongoClient
 from rich.console import Console
 
 from bench import contestants, generator, servers
@@ -173,7 +172,7 @@ async def _aggregates(settings: Settings, backlog: generator.Backlog) -> tuple[i
 
 
 async def _verify_documents(settings: Settings, backlog: generator.Backlog) -> None:
-    async with AsyncMongoClient(settings.mongo) as client:
+    async with servers.mongo(settings) as client:
         collection = client[settings.mongo_database]["customerOrder"]
         found = await collection.count_documents({"customerOrder.orderStatus": "SHIPPED"})
     if found != len(backlog.orders):

@@ -53,7 +53,7 @@ class Backlog(Struct, frozen=True):
 def steps(random_: random.Random) -> list[list[tuple[str, dict[str, Any]]]]:
     """The rows of one order, step by step."""
     order_id = str(UUID(int=random_.getrandbits(128), version=4))
-    items = [
+    items: list[dict[str, Any]] = [
         {
             "order_id": order_id,
             "item_id": str(number),

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -67,9 +68,14 @@ async def clear(settings: Settings, *, sources: bool) -> None:
     await topics.ensure(settings)
 
 
+def mongo(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
+    """A client of MongoDB."""
+    return AsyncMongoClient(settings.mongo)
+
+
 async def clear_documents(settings: Settings) -> None:
     """Drop the documents, claims with them."""
-    async with AsyncMongoClient(settings.mongo) as client:
+    async with mongo(settings) as client:
         await client.drop_database(settings.mongo_database)
 
 
