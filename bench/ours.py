@@ -6,7 +6,6 @@ the file GO is there. So the clock starts at a known moment, and two processes h
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ import uvloop
 
 from snacks import config, logs
 from snacks.actors import OrderHost
+from snacks.app import collect_rarely
 from snacks.claims import Claim
 from snacks.documents import Documents, Emission
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("go", type=Path)
     parser.add_argument("--topics-only", action="store_true")
     options = parser.parse_args()
-    gc.freeze()
+    collect_rarely()
     uvloop.run(run(options.go, topics_only=options.topics_only))
 
 

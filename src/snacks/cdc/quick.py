@@ -43,7 +43,7 @@ Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 
 
-class Source(Struct):
+class Source(Struct, gc=False):
     """Where a row of an envelope comes from."""
 
     ts_ms: Millis | None = None
@@ -74,7 +74,7 @@ class Lane:
         # an absent column or a null is a ValidationError, and the careful lane looks into it.
         fields: list[Any] = [(column.name, _TYPES[column.type]) for column in columns]
         fields += [(key, Text if key == "order_id" else int | Text) for key in KEYS[table]]
-        after = msgspec.defstruct("After", fields)
+        after = msgspec.defstruct("After", fields, gc=False)
         fields += [
             ("deleted", str | bool | None, msgspec.field(default=None, name="__deleted")),
             ("op", str | None, msgspec.field(default=None, name="__op")),
@@ -83,7 +83,8 @@ class Lane:
             ("pos", Offset | None, msgspec.field(default=None, name="__source_pos")),
             ("repair", Any, msgspec.field(default=None, name="__repair")),
         ]
-        self.flat: Callable[[Any], Any] = msgspec.json.Decoder(msgspec.defstruct("Flat", fields)).decode
+        flat = msgspec.defstruct("Flat", fields, gc=False)
+        self.flat: Callable[[Any], Any] = msgspec.json.Decoder(flat).decode
         before = msgspec.defstruct("Before", [(key, int | str) for key in KEYS[table]])
         envelope = msgspec.defstruct(
             "Envelope",

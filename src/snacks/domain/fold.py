@@ -17,7 +17,7 @@ class IncompleteRow(Exception):  # noqa: N818  (a fact about a record, named lik
 R = TypeVar("R", ItemDetail, ShippingLocation, Payment)
 
 
-class Kept(Struct, Generic[R], frozen=True, omit_defaults=True):
+class Kept(Struct, Generic[R], frozen=True, omit_defaults=True, gc=False):
     """The newest of a row. `row` None: deleted, remembered so that an older record cannot revive it.
 
     `at` is when the row became so, in milliseconds since 1970 UTC (0: it was never there). `position` and
@@ -31,7 +31,7 @@ class Kept(Struct, Generic[R], frozen=True, omit_defaults=True):
     seen: int = 0
 
 
-class OrderState(Struct, frozen=True, omit_defaults=True):
+class OrderState(Struct, frozen=True, omit_defaults=True, gc=False):
     """All that is known of one order; what a checkpoint holds.
 
     `revision` counts the changes that were folded in (and what repairs raised it by): it only grows, and

@@ -10,21 +10,21 @@ from snacks.domain.rows import Payment
 from snacks.domain.values import RANK, Currency, ItemStatus, OrderStatus
 
 
-class Price(Struct, frozen=True):
+class Price(Struct, frozen=True, gc=False):
     """A unit price; exact digits."""
 
     price: Decimal
     currency: Currency
 
 
-class Amount(Struct, frozen=True):
+class Amount(Struct, frozen=True, gc=False):
     """An amount paid; exact digits."""
 
     amount: Decimal
     currency: Currency
 
 
-class Item(Struct, frozen=True, rename="camel"):
+class Item(Struct, frozen=True, rename="camel", gc=False):
     """An item of a customer order."""
 
     item_id: str
@@ -34,14 +34,14 @@ class Item(Struct, frozen=True, rename="camel"):
     quantity: int
 
 
-class GeoLocation(Struct, frozen=True):
+class GeoLocation(Struct, frozen=True, gc=False):
     """Degrees, WGS 84."""
 
     latitude: float
     longitude: float
 
 
-class Destination(Struct, frozen=True, rename="camel"):
+class Destination(Struct, frozen=True, rename="camel", gc=False):
     """Where a customer order goes."""
 
     customer_name: str
@@ -50,7 +50,7 @@ class Destination(Struct, frozen=True, rename="camel"):
     geo_location: GeoLocation
 
 
-class Paid(Struct, frozen=True, rename="camel"):
+class Paid(Struct, frozen=True, rename="camel", gc=False):
     """How a customer order was paid; the card number is a mask."""
 
     payment_type: str
@@ -59,7 +59,7 @@ class Paid(Struct, frozen=True, rename="camel"):
     amount: Amount
 
 
-class CustomerOrder(Struct, frozen=True, rename="camel"):
+class CustomerOrder(Struct, frozen=True, rename="camel", gc=False):
     """The aggregate: published to `customer-order-aggregate` and stored in MongoDB.
 
     `modified_date` is UTC, `yyyy-MM-dd'T'HH:mm:ss`: when the newest source row changed.
