@@ -173,6 +173,16 @@ async def test_a_paused_connector_turns_readiness_red_and_says_why(
     await until(app.ready)
 
 
+async def test_capture_goes_on_soon_after_mysql_was_killed(
+    app: App, client: httpx.AsyncClient, platform: Platform
+) -> None:
+    """Debezium's default is to look again after one or two minutes."""
+    pid = platform.kill("database")
+    await platform.healthy("database", not_pid=pid)
+    order_id = await live(app.url(0), CHAPTERS[0])
+    await until(lambda: _is(app, client, order_id, "SHIPPED"), within=30)
+
+
 async def test_sigterm_ends_the_app_cleanly_and_it_comes_back(app: App) -> None:
     assert await app.stop() == 0
     await app.start()
