@@ -1,6 +1,7 @@
 """Topics and connector against the real broker, Kafka Connect and database."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -8,7 +9,7 @@ import asyncmy
 import msgspec
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from tests.waiting import until
@@ -73,6 +74,17 @@ async def test_missing_topics_are_made_as_the_file_says_and_the_second_time_noth
     second = await topics.ensure(settings)
     assert [status.done for status in second] == [""] * len(renamed)
     assert second == await topics.describe(settings)
+
+
+async def test_a_process_whose_clock_is_hours_ahead_can_write_and_the_brokers_clock_counts(settings, renamed):
+    """With the writer's own times the broker refuses what is an hour ahead, and its shards stand still."""
+    await topics.ensure(settings)
+    now = time.time_ns() // 1_000_000
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka) as producer:
+        for name in (AGGREGATES, CHECKPOINTS, DEAD_LETTERS):
+            ahead = now + 3 * 3600 * 1000
+            sent = await producer.send_and_wait(renamed[name].name, b"", b"kit-1", timestamp_ms=ahead)
+            assert abs(sent.timestamp - now) < 600_000
 
 
 async def test_two_processes_may_make_the_topics_at_once(settings, renamed):
