@@ -112,6 +112,7 @@ class Documents:
             timeoutMS=int(wait * 1000),
             serverSelectionTimeoutMS=int(wait * 1000),
             w="majority",
+            readConcernLevel="majority",  # what a kill of MongoDB can take back is not shown to anybody
         )
         self._database = self._client[database]
         self._claims = Claims(self._client, database)

@@ -291,6 +291,11 @@ async def test_until_mongodb_has_answered_once_it_is_unavailable(settings: Setti
     await documents.close()
 
 
+async def test_readers_see_only_what_a_kill_of_mongodb_cannot_take_back(documents: Documents) -> None:
+    """With MongoDB's default they saw what was not in its journal yet, and orders that stepped back."""
+    assert documents.model.get_pymongo_collection().read_concern.level == "majority"
+
+
 async def test_a_mongodb_that_answers_is_pinged(documents: Documents) -> None:
     await documents.ping()
 
