@@ -15,27 +15,42 @@ RANK = {"REQUESTED": 0, "FULFILLED": 1, "SHIPPED": 2}
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 
 
+Tables = dict[str, list[dict[str, Any]]]
+"""The rows of the three tables by the table's name."""
+
+
 async def expected(
     host: str, port: int, user: str, password: str, database: str
 ) -> dict[str, dict[str, Any]]:
     """The documents by order id, as plain values, without `modifiedDate`."""
+    return documents(await rows(host, port, user, password, database))
+
+
+async def rows(host: str, port: int, user: str, password: str, database: str) -> Tables:
+    """All rows of the three tables, as of one moment."""
     connection = await asyncmy.connect(host=host, port=port, user=user, password=password, db=database)
     try:
         async with connection.cursor(cursor=DictCursor) as cursor:
+            await cursor.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT")
             tables = {}
             for table in ("item_detail", "shipping_location", "payment"):
                 await cursor.execute(f"SELECT * FROM {table}")
                 tables[table] = await cursor.fetchall()
     finally:
         connection.close()
+    return tables
+
+
+def documents(tables: Tables) -> dict[str, dict[str, Any]]:
+    """What these rows mean, by order id."""
     places = {row["order_id"]: row for row in tables["shipping_location"]}
     payments = {row["order_id"]: row for row in tables["payment"]}
     items: dict[str, list[dict[str, Any]]] = {}
     for row in tables["item_detail"]:
         items.setdefault(row["order_id"], []).append(row)
     return {
-        order_id: document(order_id, rows, places[order_id], payments.get(order_id))
-        for order_id, rows in items.items()
+        order_id: document(order_id, mine, places[order_id], payments.get(order_id))
+        for order_id, mine in items.items()
         if order_id in places
     }
 
@@ -79,12 +94,12 @@ async def stored(url: str, database: str) -> dict[str, dict[str, Any]]:
     """The documents that MongoDB holds, by order id, without `modifiedDate`."""
     async with AsyncMongoClient[dict[str, Any]](url, serverSelectionTimeoutMS=5000) as client:
         found = await client[database]["customerOrder"].find().to_list()
-    documents = {}
+    held = {}
     for one in found:
         order = plain(one["customerOrder"])
         assert DATE.fullmatch(order.pop("modifiedDate")), one
-        documents[one["_id"]] = order
-    return documents
+        held[one["_id"]] = order
+    return held
 
 
 def plain(value: Any) -> Any:

@@ -109,6 +109,16 @@ def bench(context: typer.Context) -> None:
     )
 
 
+@cli.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def chaos(context: typer.Context) -> None:
+    """Break everything for as long as asked, and tell what held: `./snacks chaos --for 2h --seed 7`."""
+    os.chdir(Path(__file__).parents[2])
+    # In place of this process: Ctrl-C and the exit code are the harness's own.
+    os.execv(sys.executable, [sys.executable, "-m", "tests.chaos.real", *context.args])  # noqa: S606
+
+
 @cli.command()
 def up() -> None:
     """Start the servers in the background: MySQL, Kafka, Kafka Connect, MongoDB."""
@@ -269,8 +279,8 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
 
 def _options_first(arguments: list[str]) -> list[str]:
     """The arguments with the options of all commands in front, wherever they were typed."""
-    if arguments[:1] in (["test"], ["bench"]):
-        return arguments  # what follows is pytest's, or the benchmark's
+    if arguments[:1] in (["test"], ["bench"], ["chaos"]):
+        return arguments  # what follows is for another program
     first: list[str] = []
     rest = list(arguments)
     for name in ("--port-offset", "--db"):

@@ -35,9 +35,13 @@ class App:
 
     async def start(self) -> None:
         """Start it and wait until it says that it is ready."""
+        self.launch()
+        await until(self.ready, within=90, every=0.1)
+
+    def launch(self) -> None:
+        """Start it; do not wait."""
         argv = [sys.executable, "-m", "snacks", "serve"]
         self.child = process.spawn(argv, log=self.log, env=environment(self.settings))
-        await until(self.ready, within=90, every=0.1)
 
     async def ready(self) -> bool:
         """What /health/ready says; fails if the process is gone."""
