@@ -18,6 +18,7 @@ from tests.chaos.model.virtual import RUNNING
 
 from snacks import claims, documents
 from snacks.actors import checkpoint, host, orders, shard
+from snacks.actors import consumer as group_consumer
 from snacks.cdc.topics import CHECKPOINTS, DEAD_LETTERS
 from snacks.domain import projection
 from snacks.domain.order import NEW, encode
@@ -256,7 +257,7 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     "shard revoked and not drained": (host.OrderHost, "on_partitions_revoked", _revokes_at_once),
     "offsets reset to the latest": (host.OrderHost, "_start_reading", _from_the_latest),
     "offsets of the group, not of the checkpoint": (host.OrderHost, "_start_reading", _from_the_group),
-    "auto-commit": (host, "AIOKafkaConsumer", _AutoCommit),
+    "auto-commit": (group_consumer, "AIOKafkaConsumer", _AutoCommit),
     "no seek after an error": (host.OrderHost, "_start_reading", _does_not_seek),
     "no claim in MongoDB": (claims.Claims, "check", _no_claim),
     "epoch of a claim not raised": (claims.Claims, "take", _epoch_not_raised),

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiokafka import TopicPartition
 
+from snacks.actors.status import GroupStatus, MemberStatus
+
 if TYPE_CHECKING:
     from tests.chaos.model.kafka import Consumer
     from tests.chaos.model.net import Net
@@ -27,6 +29,7 @@ class Group:
         self._joining: dict[Consumer, asyncio.Future[list[TopicPartition]]] = {}
         self._rebalancing = False
         self._round = 0
+        self._given: dict[Consumer, list[int]] = {}
 
     def join(self, member: "Consumer") -> asyncio.Future[list[TopicPartition]]:
         """Be a member; the answer comes when the rebalance ends."""
@@ -55,6 +58,15 @@ class Group:
                 self._net.later(self._net.rng.choice((0.0, 0.1)), member.ask_to_join)
         self._net.later(self._patience, self._expel_late, self._round)
 
+    def described(self) -> GroupStatus:
+        """What the broker says to who asks."""
+        state = "PreparingRebalance" if self._rebalancing else "Stable"
+        members = [
+            MemberStatus(member.client_id, "", dict.fromkeys(self._given.get(member, ()), 0))
+            for member in self.members
+        ]
+        return GroupStatus("", state, members, {})
+
     def watch(self, member: "Consumer") -> None:
         """No heartbeat comes any more: expel it when its session ends, unless it has come back."""
         self._net.later(self._session, self._expel_silent, member)
@@ -80,6 +92,7 @@ class Group:
         for number, member in enumerate(order):
             mine = partitions[taken : taken + share + (number < more)]
             taken += len(mine)
+            self._given[member] = mine
             answer = self._joining.pop(member)
             if not answer.done():
                 answer.set_result([source for source in self._sources if source.partition in mine])

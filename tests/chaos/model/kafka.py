@@ -108,6 +108,7 @@ class Consumer(Client):
         self,
         *,
         group_id: str | None = None,
+        client_id: str = "",
         auto_offset_reset: str = "latest",
         isolation_level: str = "read_uncommitted",
         enable_auto_commit: bool = True,
@@ -115,6 +116,7 @@ class Consumer(Client):
     ) -> None:
         super().__init__()
         self._group_id = group_id
+        self.client_id = client_id
         self._reset = auto_offset_reset
         self._committed = isolation_level == "read_committed"
         self._auto_commit = enable_auto_commit and group_id is not None
@@ -126,6 +128,9 @@ class Consumer(Client):
         self._listener: Any = None
         self._task: asyncio.Task[None] | None = None
         self._closed = False
+        self._polled = 0
+        self._coordinator = None
+        """aiokafka's, of which the application closes the parts when `stop` hangs: ours does not."""
 
     @property
     def silent(self) -> bool:
@@ -198,6 +203,7 @@ class Consumer(Client):
         until = self.net.loop.time() + timeout_ms / 1000
         while not self._closed:
             self._news.clear()
+            self._polled = int(self.net.loop.time() * 1000)
             if self._ready(sources):
                 with suppress(KafkaError):
                     await self.call(name, lambda: None)
@@ -245,6 +251,10 @@ class Consumer(Client):
 
     async def position(self, source: TopicPartition) -> int:
         return self._position[source]
+
+    def last_poll_timestamp(self, _source: TopicPartition) -> int:
+        """Milliseconds: it asks for more all the time, whether there is something or not."""
+        return self._polled
 
     def highwater(self, source: TopicPartition) -> int | None:
         return self._end(source)

@@ -17,7 +17,9 @@ from tests.chaos.model.virtual import RUNNING, VirtualLoop
 from tests.chaos.model.world import SESSION, World
 
 from snacks import documents
-from snacks.actors import checkpoint, host, orders, shard
+from snacks.actors import checkpoint, host, members, orders, shard, watchdog
+from snacks.actors import consumer as group_consumer
+from snacks.actors.status import GroupStatus
 from snacks.config import Settings
 from snacks.documents import Documents
 
@@ -29,6 +31,7 @@ SMALL = {
     "BACKLOG_RECORDS": (shard, 8),
     "ACTIVE_ACTORS": (orders, 1),
     "POLL_TIMEOUT": (host, 1.0),
+    "LOOK_EVERY": (watchdog, 4.0),
 }
 """Bounds of the application, so low that each history meets them: full shards, passivated orders."""
 
@@ -79,17 +82,26 @@ class _Dice:
         return process.net.rng.uniform(low, high)
 
 
+async def _describe(_settings: Settings) -> GroupStatus:
+    """What the broker says of the group, asked for by the watchdog over a connection of its own."""
+    process = RUNNING.get()
+    assert isinstance(process, Process)
+    group = process.net.world.group
+    return await process.net.call(KAFKA, "describe", group.described)  # type: ignore[no-any-return]
+
+
 @contextmanager
 def simulated() -> Iterator[None]:
     """The application with the simulated clients in the place of aiokafka and pymongo."""
     log = _Log()
-    modules = (checkpoint, host, orders, shard)
+    modules = (checkpoint, group_consumer, host, orders, shard)
     places: list[tuple[Any, str, Any]] = [(module, "log", log) for module in modules]
     places += [(module, name, value) for name, (module, value) in SMALL.items()]
     places += [
         (checkpoint, "AIOKafkaProducer", kafka.Producer),
         (checkpoint, "AIOKafkaConsumer", kafka.Consumer),
-        (host, "AIOKafkaConsumer", kafka.Consumer),
+        (group_consumer, "AIOKafkaConsumer", kafka.Consumer),
+        (members, "describe", _describe),
         (documents, "AsyncMongoClient", mongo.Client),
         (documents, "document_class", mongo.document_class),
         (documents, "random", _Dice()),
