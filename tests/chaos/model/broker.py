@@ -46,6 +46,8 @@ class Partition:
     def __init__(self) -> None:
         self.slots: list[Slot] = []
         self.end = 0
+        self.undecided: dict[Transaction, None] = {}
+        """Transactions that have written here and are neither committed nor aborted."""
 
     def put(
         self,
@@ -58,6 +60,8 @@ class Partition:
         transaction: Transaction | None = None,
     ) -> None:
         """A record, within a transaction or without one."""
+        if transaction is not None:
+            self.undecided[transaction] = None
         record = ConsumerRecord(
             *source, self.end, at, 0, key, value, None, len(key or b""), len(value or b""), headers
         )
@@ -66,15 +70,17 @@ class Partition:
 
     def mark(self, transaction: Transaction) -> None:
         """The marker that ends a transaction takes an offset too."""
+        self.undecided.pop(transaction, None)
         self.slots.append(Slot(self.end, None, transaction))
         self.end += 1
 
     @property
     def stable(self) -> int:
         """The last stable offset: before it nothing is undecided."""
-        for slot in self.slots:
-            if slot.transaction is not None and slot.transaction.state in ("open", "ending"):
-                return slot.offset
+        if self.undecided:
+            for slot in self.slots:
+                if slot.transaction in self.undecided:
+                    return slot.offset
         return self.end
 
     def read(self, start: int, most: int, *, committed: bool) -> tuple[list[ConsumerRecord], int]:

@@ -89,13 +89,9 @@ class Producer(Client):
             transaction = self.broker.commit(self._id, self._epoch, self.net.loop.time())
             if transaction is not None:
                 # Acknowledged is not yet shown: the markers take their time.
-                self.net.later(self.net.rng.choice((0.0, 0.01, 0.1)), self._show, transaction)
+                self.net.later(self.net.rng.choice((0.0, 0.01, 0.1)), self.broker.show, transaction)
 
         await self.call("commit", commit)
-
-    def _show(self, transaction: Any) -> None:
-        self.broker.show(transaction)
-        self.world.news()
 
     async def stop(self) -> None:
         """What is open stays open, until a fence or its time-out."""

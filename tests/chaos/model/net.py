@@ -133,11 +133,15 @@ class Net:
         if fault == "request lost":
             self.later(PATIENCE, _fail, answer, self._error(server))
             return answer
-        delay = self.rng.choice(LATENCIES)
+        delay = self._latency()
         if fault == "too late":
             self.later(PATIENCE, _fail, answer, self._error(server))
             delay = PATIENCE + self.rng.choice((0.0, 0.05, 1.0, 2.0))
-        self.later(delay, self._serve, Request(process, server, name, effect, answer), fault)
+        request = Request(process, server, name, effect, answer)
+        if delay:
+            self.later(delay, self._serve, request, fault)
+        else:
+            self._serve(request, fault)
         return answer
 
     def _serve(self, request: "Request", fault: str) -> None:
@@ -162,9 +166,12 @@ class Net:
 
     def _answer(self, answer: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
         if error is not None:
-            self.later(self.rng.choice(LATENCIES), _fail, answer, error)
+            self.later(self._latency(), _fail, answer, error)
         else:
-            self.later(self.rng.choice(LATENCIES), _succeed, answer, result)
+            self.later(self._latency(), _succeed, answer, result)
+
+    def _latency(self) -> float:
+        return LATENCIES[int(self.rng.random() * len(LATENCIES))]
 
     def later(self, delay: float, callback: Callable[..., None], *args: Any) -> None:
         """Something that belongs to no process, after seconds of virtual time."""
