@@ -56,12 +56,17 @@ def options(
         typer.Option(help="Move every port by this much, so that two checkouts run side by side.", min=0),
     ] = None,
     db: Annotated[Literal["mysql", "mariadb"] | None, typer.Option(help="The command database.")] = None,
+    engine: Annotated[
+        Literal["actors", "flink"] | None, typer.Option(help="What folds the changes into orders.")
+    ] = None,
 ) -> None:
     """Options of all commands become settings, so that child processes have them too."""
     if port_offset is not None:
         os.environ["SNACKS_PORT_OFFSET"] = str(port_offset)
     if db is not None:
         os.environ["SNACKS_DB"] = db
+    if engine is not None:
+        os.environ["SNACKS_ENGINE"] = engine
 
 
 @cli.command("demo")
@@ -283,7 +288,7 @@ def _options_first(arguments: list[str]) -> list[str]:
         return arguments  # what follows is for another program
     first: list[str] = []
     rest = list(arguments)
-    for name in ("--port-offset", "--db"):
+    for name in ("--port-offset", "--db", "--engine"):
         for number, argument in enumerate(rest):
             if argument == name or argument.startswith(f"{name}="):
                 end = number + (2 if argument == name else 1)

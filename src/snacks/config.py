@@ -14,8 +14,8 @@ from msgspec import Meta, Struct
 
 Port = Annotated[int, Meta(ge=1, le=65535)]
 PREFIX = "SNACKS_"
-CONNECTS_OWN = frozenset({"SNACKS_CDC_USER", "SNACKS_CDC_PASSWORD"})
-"""Debezium's login, for Kafka Connect alone: its connector configuration refers to these variables."""
+CONNECTS_OWN = frozenset({"SNACKS_CDC_USER", "SNACKS_CDC_PASSWORD", "SNACKS_CDC_MONGO_URL"})
+"""Logins for Kafka Connect alone: the configurations of its connectors refer to these variables."""
 
 LISTS = frozenset({"http_ports", "allowed_hosts", "allowed_origins"})
 """The settings that hold several values, by comma."""
@@ -37,6 +37,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     connect_port: Port = 8083
     mysql_port: Port = 13306
     mongo_port: Port = 27017
+    flink_port: Port = 8081
+    flink_sql_port: Port = 8084
+    flink_rpc_port: Port = 6123
+    flink_task_port: Port = 6122
 
     # How the app reaches them. Empty: the local platform's address, made from the ports above.
     kafka_bootstrap: str = ""
@@ -48,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     mysql_pool: Annotated[int, Meta(ge=1, le=500)] = 10
     mongo_url: str = ""
     mongo_database: str = "customer_order_db"
+    flink_url: str = ""
+    flink_sql_url: str = ""
 
     # Change data capture.
     db: Literal["mysql", "mariadb"] = "mysql"
@@ -56,6 +62,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cdc_mysql_port: int = 0  # 0: the app's own view
     cdc_kafka_bootstrap: str = ""  # as Kafka Connect sees the broker; empty: the app's own view
     partitions: Annotated[int, Meta(ge=1, le=1000)] = 6
+
+    # What folds the changes into orders.
+    engine: Literal["actors", "flink"] = "actors"
 
     # The actors.
     group_id: str = "snacks-order-actors"
@@ -97,6 +106,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return (self.connect_url or f"http://{self.host}:{self.connect_port}").rstrip("/")
 
     @property
+    def flink(self) -> str:
+        """Base URL of Flink's REST interface, without a trailing slash."""
+        return (self.flink_url or f"http://{self.host}:{self.flink_port}").rstrip("/")
+
+    @property
+    def flink_sql(self) -> str:
+        """Base URL of Flink's SQL gateway, without a trailing slash."""
+        return (self.flink_sql_url or f"http://{self.host}:{self.flink_sql_port}").rstrip("/")
+
+    @property
     def mysql(self) -> tuple[str, int]:
         """Host and port of MySQL."""
         return self.mysql_host or self.host, self.mysql_port
@@ -118,7 +137,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Path(self.state).expanduser().absolute()
 
 
-PORTS = ("kafka_port", "kafka_controller_port", "connect_port", "mysql_port", "mongo_port")
+PORTS = (
+    "kafka_port",
+    "kafka_controller_port",
+    "connect_port",
+    "mysql_port",
+    "mongo_port",
+    "flink_port",
+    "flink_sql_port",
+    "flink_rpc_port",
+    "flink_task_port",
+)
 """The single-port settings that `port_offset` moves, besides `http_ports`."""
 
 

@@ -84,9 +84,10 @@ class Sightings:
                 now = time.perf_counter()
                 for source, records in batch.items():
                     for record in records:
-                        if source.topic == AGGREGATES and record.value is not None:
-                            order = decode_order(record.value)
-                            self.published.setdefault((order.order_id, order.order_status), now)
+                        if source.topic == AGGREGATES:
+                            if record.value is not None:
+                                order = decode_order(record.value)
+                                self.published.setdefault((order.order_id, order.order_status), now)
                         elif record.key is not None:
                             self.captured[self._key.decode(record.key).order_id] = now
                 if batch:

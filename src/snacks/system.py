@@ -17,6 +17,7 @@ from snacks.cdc import connector, topics
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.feed import Feed
+from snacks.flink import FlinkEngine
 from snacks.http.explain import Explainer
 from snacks.http.health import Check, NotReady, Readiness, actors_check
 from snacks.http.letters import LetterCounts
@@ -45,7 +46,8 @@ class System:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.answers = settings.role != "actors"
-        self.folds = settings.role != "http"
+        self.folds = settings.role != "http" and settings.engine == "actors"
+        self.flink = FlinkEngine(settings) if settings.role != "http" and settings.engine == "flink" else None
         self.tables = Tables(settings)
         self.documents = Documents(settings.mongo, settings.mongo_database)
         place = f"snacks-{socket.gethostname()}-{settings.http_ports[0]}"  # one process only can listen there
@@ -78,8 +80,12 @@ class System:
         if self.answers:
             checks.append(Check("mysql", self._ask_mysql))
         checks += [Check("mongodb", self._ask_mongodb), Check("broker", self._ask_broker)]
+        if self.settings.role != "http":
+            checks.append(Check("connector", self._ask_connector))
         if self.folds:
-            checks += [Check("connector", self._ask_connector), actors_check(self.host.status)]
+            checks.append(actors_check(self.host.status))
+        if self.flink:
+            checks.append(Check("flink", self._ask_flink))
         if self.answers:
             checks.append(Check("stream", self._ask_stream))
         return checks
@@ -104,6 +110,9 @@ class System:
             ready = step("topics", lambda: topics.ensure(self.settings))
             if self.folds:
                 group.create_task(after(self.host.run, documents, ready))
+            if self.flink:
+                group.create_task(after(self.flink.run, documents, ready))
+            if self.settings.role != "http":
                 group.create_task(after(self._connect, tables, ready))
             if self.answers:
                 group.create_task(after(self.feed.run, ready))
@@ -158,7 +167,8 @@ class System:
     # ── what readiness and topology ask ──────────────────────────────────────────────────────────
 
     async def _ask_role(self) -> str:
-        return f"{self.settings.role}: {DUTIES[self.settings.role]}"
+        by = "; Flink folds" if self.settings.engine == "flink" else ""
+        return f"{self.settings.role}: {DUTIES[self.settings.role]}{by}"
 
     async def _ask_start(self) -> str:
         if self._waiting:
@@ -181,6 +191,12 @@ class System:
         if not state.running:
             raise NotReady(f"{state.state} {state.problem}")
         return state.state
+
+    async def _ask_flink(self) -> str:
+        status = await self.flink.status() if self.flink else None
+        if status and status.problem:
+            raise NotReady(status.problem)
+        return f"job {status.job.id} and sink connector run" if status else ""
 
     async def _ask_stream(self) -> str:
         if self.feed.problem:

@@ -64,7 +64,8 @@ def test_a_broken_lock_line_is_refused_with_its_number(line: str) -> None:
 
 
 def test_the_lock_pins_every_set_and_names_no_registry() -> None:
-    sets = ("kafka", "connect", "debezium-mysql", "debezium-mariadb", "mysql", "mongod", "java")
+    sets = ["kafka", "connect", "debezium-mysql", "debezium-mariadb", "mysql", "mongod", "java"]
+    sets += ["flink", "mongo-sink"]
     assert all(locked(name) for name in sets)
     text = (files("snacks.platform") / "artifacts.lock").read_text("utf-8")
     assert "://" not in text

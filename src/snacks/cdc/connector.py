@@ -116,8 +116,10 @@ def configuration(settings: Settings) -> dict[str, str]:
     return config
 
 
-async def apply(settings: Settings) -> Applied:
+async def apply(settings: Settings, config: dict[str, str] | None = None) -> Applied:
     """Wait for Connect, register the connector if its configuration is not this one, wait until it runs.
+
+    `config`: without it, our Debezium connector's.
 
     Idempotent: an unchanged connector that runs is left alone; failed tasks are restarted once, and a
     paused one is resumed.
@@ -125,7 +127,7 @@ async def apply(settings: Settings) -> Applied:
     Raises:
         ConnectorError: Connect does not answer in time or refuses; a task fails.
     """
-    config = configuration(settings)
+    config = configuration(settings) if config is None else config
     path = f"/connectors/{settings.connector}"
     async with client_of(settings.connect, WAIT_SECONDS) as client:
         current = await get(client, f"{path}/config", dict[str, str | None])

@@ -24,6 +24,8 @@ from snacks.platform.errors import PlatformError
 from snacks.platform.progress import Meter, downloads, megabytes
 
 PARALLEL = 4
+FLINK = ["flink", "mongo-sink"]
+"""What the Flink engine needs besides."""
 UNPACKED = {"mysql": 265_000_000, "mongod": 141_000_000, "java": 109_000_000, "mariadb": 60_000_000}
 """Bytes of the unpacked servers."""
 ROOM = 400_000_000
@@ -43,6 +45,9 @@ class Installed(Struct, frozen=True):
     mongod: Path
     kafka_template: Path
     database_template: Path
+    flink: Path | None = None
+    """None unless the engine is Flink; `mongo_sink` likewise."""
+    mongo_sink: Path | None = None
 
 
 def fetch(
@@ -68,6 +73,7 @@ def fetch(
         "mongod",
         *(["mysql"] if settings.db == "mysql" else []),
     ]
+    sets += FLINK if settings.engine == "flink" else []
     sets += [] if found else ["java"]
     wanted = {name: artifacts.locked(name) for name in sets}
     folders = {name: settings.cache_dir / f"{name}-{artifacts.key(pins)}" for name, pins in wanted.items()}
@@ -92,6 +98,8 @@ def fetch(
         mongod=folders["mongod"],
         kafka_template=kafka_template,
         database_template=database_template,
+        flink=folders.get("flink"),
+        mongo_sink=folders.get("mongo-sink"),
     )
 
 
@@ -219,9 +227,8 @@ def _download(cache: Path, artifact: Artifact, meter: Meter, cancel: threading.E
 def _assemble(settings: Settings, name: str, pins: list[Artifact], folder: Path) -> None:
     cache = settings.cache_dir
     temporary = cache / "tmp" / f"{name}.new"
-    into = (
-        temporary / name if name.startswith("debezium") else temporary
-    )  # plugin.path holds folders of plug-ins
+    plugin = name.startswith("debezium") or name == "mongo-sink"
+    into = temporary / name if plugin else temporary  # plugin.path holds folders of plug-ins
     into.mkdir(parents=True)
     if name == "mariadb":
         clients.debian(["mariadb-server-core"], temporary, cache / "apt")
@@ -236,6 +243,8 @@ def _assemble(settings: Settings, name: str, pins: list[Artifact], folder: Path)
         install.add_libraries(temporary / "mongod", temporary, cache / "apt")
     elif name == "java":
         install.share_classes(temporary)
+    elif name == "mongo-sink":
+        install.name_services(into / "services.jar")
     temporary.rename(folder)
     if name in install.KEEP:
         _file(cache, pins[0]).unlink()  # the archive is large, and unpacked now

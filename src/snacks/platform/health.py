@@ -58,6 +58,28 @@ async def connect(settings: Settings) -> None:
         answer.raise_for_status()
 
 
+async def flink(settings: Settings) -> None:
+    """The job manager answers."""
+    async with asyncio.timeout(CHECK_SECONDS), _http() as client:
+        (await client.get(f"http://{reach(settings)}:{settings.flink_port}/overview")).raise_for_status()
+
+
+async def flink_tasks(settings: Settings) -> None:
+    """The task manager has joined the job manager that runs now."""
+    async with asyncio.timeout(CHECK_SECONDS), _http() as client:
+        await _open(settings, settings.flink_task_port)
+        answer = await client.get(f"http://{reach(settings)}:{settings.flink_port}/taskmanagers")
+        answer.raise_for_status()
+        if not answer.json()["taskmanagers"]:
+            raise NotReadyError("the task manager has not joined yet")
+
+
+async def flink_sql(settings: Settings) -> None:
+    """The SQL gateway answers."""
+    async with asyncio.timeout(CHECK_SECONDS), _http() as client:
+        (await client.get(f"http://{reach(settings)}:{settings.flink_sql_port}/info")).raise_for_status()
+
+
 def _http() -> httpx.AsyncClient:
     return httpx.AsyncClient(verify=False, trust_env=False)  # noqa: S501  (plain HTTP: spare loading CAs)
 

@@ -60,6 +60,16 @@ def unpack(set_: str, archive: Path, folder: Path) -> None:
         (folder / "lib/plugin").mkdir()
 
 
+def name_services(jar: Path) -> None:
+    """Write a jar that names MongoDB's connectors: Connect finds plug-ins by it, and theirs has none."""
+    with zipfile.ZipFile(jar, "w") as names:
+        for kind in ("sink", "source"):
+            names.writestr(
+                f"META-INF/services/org.apache.kafka.connect.{kind}.{kind.title()}Connector",
+                f"com.mongodb.kafka.connect.Mongo{kind.title()}Connector\n",
+            )
+
+
 def share_classes(folder: Path) -> None:
     """Write the class-data archive that this Java comes without; Kafka's archives build on it.
 

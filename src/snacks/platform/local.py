@@ -196,7 +196,9 @@ def check_same(settings: Settings, run: state.Run) -> None:
         "database": settings.mysql_port,
         "connect": settings.connect_port,
     }
-    running_ports = {server.name: server.port for server in run.servers.values()}
+    if settings.engine == "flink":
+        wanted |= {"flink": settings.flink_port, "flink-sql": settings.flink_sql_port}
+    running_ports = {server.name: server.port for server in run.servers.values() if server.name in wanted}
     if run.db != settings.db or running_ports != wanted:
         raise PlatformError(
             f"This checkout's platform already runs, with {run.db} and the ports {running_ports}; "

