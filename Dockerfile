@@ -26,6 +26,8 @@ RUN python -m compileall -q snacks \
     && printf '#!/bin/sh\nexec python -m snacks "$@"\n' > /usr/local/bin/snacks \
     && chmod 755 /usr/local/bin/snacks
 ENV PYTHONDONTWRITEBYTECODE=1
+# Volumes that begin here are the user's (the service `jars`).
+RUN install -d -o snacks -g snacks /jars/flink /jars/mongo-sink
 
 USER snacks
 EXPOSE 8800 8801 8802 3000

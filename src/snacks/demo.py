@@ -115,7 +115,8 @@ async def run(settings: Settings, console: Console, *, once: bool, docker: bool 
     """
     with_docker, why = compose.chosen(settings, asked=docker)
     console.print(f"[green]✓[/] {'in containers' if with_docker else 'without Docker'}: {why}")
-    async with _containers() if with_docker else _processes(settings, console) as reached:
+    servers = _containers(settings.engine) if with_docker else _processes(settings, console)
+    async with servers as reached:
         await play(reached, console)
         console.print("[green]✓[/] every order is SHIPPED in MongoDB and readable over HTTP")
         where_to_look(reached, console, docker=with_docker)
@@ -128,14 +129,14 @@ async def run(settings: Settings, console: Console, *, once: bool, docker: bool 
 
 
 @asynccontextmanager
-async def _containers() -> AsyncIterator[Settings]:
+async def _containers(engine: str) -> AsyncIterator[Settings]:
     """Redpanda, the other servers and the app in containers, and how the host reaches them.
 
     Those that ran before stay; else the containers are removed at the end, and their data kept.
     """
     ran = await asyncio.to_thread(compose.running)
     try:
-        await asyncio.to_thread(compose.up, "redpanda")
+        await asyncio.to_thread(compose.up, "redpanda", engine)
         yield compose.settings_on_host(compose.read_env())
     finally:
         if not ran:

@@ -56,16 +56,23 @@ def _variables() -> dict[str, str]:
     return example | {name: f"{name.lower()}9" for name in PASSWORDS}
 
 
-@pytest.fixture(scope="session", params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
+@pytest.fixture(scope="session", params=[*((broker, "actors") for broker in BROKERS), ("redpanda", "flink")])
+def chosen(request: pytest.FixtureRequest) -> tuple[str, str]:
+    broker, engine = request.param
+    return broker, engine
 
 
 @pytest.fixture(scope="session")
-def project(compose: list[str], broker: str, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """As `BROKER=... docker compose` sees it."""
-    done = _config(compose, tmp_path_factory.mktemp("project"), _variables(), BROKER=broker)
+def broker(chosen: tuple[str, str]) -> str:
+    return chosen[0]
+
+
+@pytest.fixture(scope="session")
+def project(compose: list[str], chosen: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """As `BROKER=... ENGINE=... docker compose` sees it."""
+    broker, engine = chosen
+    folder = tmp_path_factory.mktemp("project")
+    done = _config(compose, folder, _variables(), BROKER=broker, ENGINE=engine)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     parsed: Project = json.loads(done.stdout)
@@ -120,9 +127,43 @@ def test_one_variable_chooses_the_broker_the_project_and_so_the_data(project: Pr
     assert all(name.startswith(f"snacks-{broker}_") for name in mine)
 
 
-def test_whatever_the_broker_the_whole_playground_is_there(project: Project, broker: str) -> None:
+def test_whatever_is_chosen_the_whole_playground_is_there(project: Project, chosen: tuple[str, str]) -> None:
+    broker, engine = chosen
     always = {"connect", "mysql", "mongo", "adminer", "mongo-express", "console", "app"}
-    assert set(project["services"]) == always | {broker}
+    flink = {"jars", "flink-jobmanager", "flink-taskmanager", "flink-sql"} if engine == "flink" else set()
+    assert set(project["services"]) == always | {broker} | flink
+    assert _settings(project).engine == engine
+
+
+def test_flink_has_the_settings_and_the_jars_that_it_has_without_docker(project: Project) -> None:
+    services = project["services"]
+    if "flink-jobmanager" not in services:
+        return
+    properties = _environment(project, "flink-jobmanager")["FLINK_PROPERTIES"].splitlines()
+    ours = [line for line in _conf("flink.yaml").splitlines() if line and line[0] != "#" and "$" not in line]
+    assert set(ours) <= set(properties)
+    default = config.Settings()
+    assert list(_published(project, "flink-jobmanager")) == [default.flink_port]
+    assert list(_published(project, "flink-sql")) == [default.flink_sql_port]
+    settings = _settings(project)
+    assert (settings.flink, settings.flink_sql) == ("http://flink-jobmanager:8081", "http://flink-sql:8084")
+    version = next(a for a in artifacts.locked("flink") if a.coordinate.split(":")[1] == "flink-clients")
+    assert services["flink-sql"]["image"] == f"flink:{version.name.split()[1]}-scala_2.12-java17"
+    script = services["jars"]["command"][2]
+    fetched = {line.split()[3]: line.split()[5:] for line in script.splitlines() if "jars" in line}
+    assert set(fetched) == {"flink", "mongo-sink"}
+    known = {artifact.name.split()[0] for artifact in artifacts.locked("flink")}
+    assert set(fetched["flink"]) <= known
+    # The job is started again from the newest checkpoint that the app finds, under one path for all.
+    state = re.search(r"SNACKS_STATE=(\S+)", (ROOT / "Dockerfile").read_text("utf-8"))
+    assert state
+    for name in ("app", "flink-jobmanager", "flink-taskmanager", "flink-sql"):
+        mounted = {volume["source"]: volume["target"] for volume in services[name]["volumes"]}
+        assert mounted["flink-checkpoints"] == f"{state[1]}/data/flink/checkpoints"
+    (sink,) = services["connect"]["volumes"]
+    assert str(Path(sink["target"]).parent) in _environment(project, "connect")["CONNECT_PLUGIN_PATH"].split(
+        ","
+    )
 
 
 def test_every_port_is_published_on_loopback_only(project: Project) -> None:
@@ -159,7 +200,7 @@ def test_the_app_reaches_every_server_by_its_service_name_and_inner_port(project
     assert re.match(r"mongodb://\w+:\w+@mongo:27017/\?", settings.mongo)
     assert settings.kafka == INNER_KAFKA == _environment(project, "connect")["BOOTSTRAP_SERVERS"]
     assert settings_on_host(dict.fromkeys(PASSWORDS, "x")).cdc_kafka_bootstrap == INNER_KAFKA
-    assert set(services["app"]["depends_on"]) == {*BROKERS, "connect", "mysql", "mongo"}
+    assert set(services["app"]["depends_on"]) == {*BROKERS, "connect", "mysql", "mongo", "flink-sql"}
 
 
 def test_the_broker_tells_the_others_its_inner_address_and_the_host_its_outer_one(
@@ -253,6 +294,7 @@ def test_the_app_may_ask_for_the_place_in_the_binlog_and_nothing_else_outside_it
 
 def test_the_debezium_password_is_known_to_connect_only(project: Project) -> None:
     secret = _environment(project, "connect")["SNACKS_CDC_PASSWORD"]
+    assert _environment(project, "connect")["SNACKS_CDC_MONGO_URL"] == _settings(project).mongo
     knowing = [name for name, service in project["services"].items() if secret in json.dumps(service)]
     assert knowing == ["connect"]
 
@@ -294,11 +336,13 @@ def test_every_service_is_pinned_watched_bounded_and_restarted(project: Project)
     for name, service in project["services"].items():
         # No tag of WarpStream's agent could be looked up: its user pins it with WARPSTREAM_VERSION.
         assert name == "warpstream" or re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
-        assert service["restart"] == "unless-stopped", name
+        once = service["restart"] == "on-failure" and name == "jars"
+        assert once or service["restart"] == "unless-stopped", name
         assert int(service["mem_limit"]) <= 1536 * 1024**2, name
         assert "healthcheck" in service or "HEALTHCHECK" in (ROOT / "Dockerfile").read_text("utf-8"), name
         waits = service.get("depends_on", {}).values()
-        assert all(wait["condition"] == "service_healthy" for wait in waits), name
+        wanted = {"service_healthy", "service_completed_successfully"}
+        assert all(wait["condition"] in wanted for wait in waits), name
 
 
 def test_every_volume_is_named(project: Project) -> None:
@@ -317,7 +361,8 @@ def test_the_app_runs_without_rights_and_without_writing(project: Project) -> No
     app = project["services"]["app"]
     assert app["read_only"]
     assert app["cap_drop"] == ["ALL"]
-    assert [entry.split(":")[0] for entry in app["tmpfs"]] == ["/tmp"]
+    assert [entry.split(":")[0] for entry in app["tmpfs"]] == ["/tmp", "/tmp/snacks"]
+    assert all(volume["read_only"] for volume in app["volumes"])
     lines = (ROOT / "Dockerfile").read_text("utf-8").splitlines()
     assert lines.index("USER snacks") < lines.index('CMD ["python", "-m", "snacks", "serve"]')
 

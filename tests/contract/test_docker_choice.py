@@ -4,18 +4,21 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from snacks import config
+from snacks import config, demo
 from snacks.platform import PlatformError, compose, state
 from snacks.platform.compose import ROOT
 
 FAKE = """#!{python} -IS
 import json, os, sys
 with open({calls!r}, "a") as calls:
-    calls.write(json.dumps([sys.argv[1:], os.environ.get("BROKER"), os.getcwd()]) + "\\n")
+    call = [sys.argv[1:], os.environ.get("BROKER"), os.getcwd(), os.environ.get("ENGINE")]
+    calls.write(json.dumps(call) + "\\n")
 arguments = sys.argv[1:]
 if arguments[:1] == ["info"]:
     print("29.0.1")
@@ -47,7 +50,7 @@ class Docker:
         """The calls of `docker compose COMMAND`: arguments, BROKER, folder."""
         lines = self.calls.read_text("utf-8").splitlines() if self.calls.exists() else []
         calls = [json.loads(line) for line in lines]
-        return [tuple(call) for call in calls if call[0][:2] == ["compose", command]]
+        return [tuple(call[:3]) for call in calls if call[0][:2] == ["compose", command]]
 
 
 @pytest.fixture
@@ -124,6 +127,7 @@ def test_what_the_user_says_is_done_or_refused_with_the_reason(docker: Docker) -
 def test_start_brings_up_the_project_of_its_broker_and_waits_for_health(docker: Docker, broker: str) -> None:
     docker.answers()
     compose.up(broker)
+    assert '"actors"]' in docker.calls.read_text("utf-8")
     ((arguments, chosen, folder),) = docker.asked("up")
     assert arguments[2:5] == ["--build", "--detach", "--wait"]
     assert (chosen, folder) == (broker, str(ROOT))
@@ -154,6 +158,7 @@ def test_stop_removes_the_containers_that_run_and_keeps_the_data_unless_told(doc
 def test_status_shows_the_containers_of_the_broker_that_runs(docker: Docker) -> None:
     docker.answers(running="snacks-redpanda")
     assert "In containers, with redpanda" in snacks(docker, "platform", "status").stdout
+    assert '"flink"]' in docker.calls.read_text("utf-8")  # Flink's are shown if they are there
     ((_, broker, _),) = docker.asked("ps")
     assert broker == "redpanda"
 
@@ -167,13 +172,14 @@ def test_a_broker_that_needs_docker_is_refused_with_what_runs_without(docker: Do
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_says_which_and_why_before_it_begins(docker: Docker) -> None:
+async def test_the_demo_says_which_and_why_and_leaves_no_container_when_it_fails(docker: Docker) -> None:
     docker.answers(up=1)
-    done = snacks(docker, "demo", "--once")
-    assert "in containers: a Docker engine answers" in done.stdout
-    assert done.returncode == 1  # this one cannot start anything
+    said = StringIO()
+    with pytest.raises(PlatformError, match="docker compose up failed"):
+        await demo.run(UNTOUCHED, Console(file=said), once=True)
+    assert "in containers: a Docker engine answers" in said.getvalue()
     assert docker.asked("up")
-    assert docker.asked("down"), "containers of a demo that failed are left behind"
+    assert docker.asked("down")
 
 
 def test_the_demo_in_containers_cannot_be_moved_to_other_ports(docker: Docker) -> None:

@@ -122,7 +122,7 @@ def running() -> list[str]:
     return [broker for broker in BROKERS if PROJECT + broker in names]
 
 
-def up(broker: str) -> None:
+def up(broker: str, engine: str = "actors") -> None:
     """Build, start and wait until all is healthy; Compose tells how it goes.
 
     Raises:
@@ -132,7 +132,8 @@ def up(broker: str) -> None:
     others = [one for one in running() if one != broker]
     if others:
         raise PlatformError(f"The containers with {others[0]} run; stop them first: ./snacks platform stop")
-    compose(broker, "up", "--build", "--detach", "--wait", "--wait-timeout", str(UP_SECONDS))
+    wait = ("--build", "--detach", "--wait", "--wait-timeout", str(UP_SECONDS))
+    compose(broker, "up", *wait, engine=engine)
 
 
 def stop(broker: str, *, delete_data: bool = False) -> None:
@@ -144,15 +145,15 @@ def stop(broker: str, *, delete_data: bool = False) -> None:
     compose(broker, "down", "--timeout", "20", *(["--volumes"] if delete_data else []))
 
 
-def compose(broker: str, *arguments: str) -> None:
-    """Run `docker compose` on the project of this broker, its output ours.
+def compose(broker: str, *arguments: str, engine: str = "flink") -> None:
+    """Run `docker compose` on the project of this broker, its output ours; `flink`: on all that may be there.
 
     Raises:
         PlatformError: it ends with an error, or does not end in time.
     """
     seconds = UP_SECONDS if arguments[0] == "up" else STOP_SECONDS
-    environment = {**os.environ, "BROKER": broker}
-    environment.pop("COMPOSE_PROFILES", None)  # .env derives it from BROKER
+    environment = {**os.environ, "BROKER": broker, "ENGINE": engine}
+    environment.pop("COMPOSE_PROFILES", None)  # .env derives it from these two
     try:
         done = subprocess.run(
             ["docker", "compose", *arguments], cwd=ROOT, env=environment, timeout=seconds + 60, check=False
