@@ -6,6 +6,8 @@
 | latency | whole order lives at a fixed rate: from the commit to document, aggregate, pushed status |
 | commands | HTTP commands of 100 users: requests/s, latencies, errors |
 | queries | by id and by status at a million documents, with the plans |
+| stream | thousands of WebSocket subscribers, hundreds of changes a second |
+| start | all servers and the app, cold and warm |
 """
 
 import argparse
@@ -15,11 +17,18 @@ import sys
 import uvloop
 from rich.console import Console
 
-from bench import commands, drain, latency, queries, report, servers
+from bench import commands, drain, latency, queries, report, servers, start, stream, tools
 from snacks import logs
 from snacks.platform import PlatformError
 
-SUITES = {"drain": drain, "latency": latency, "commands": commands, "queries": queries}
+SUITES = {
+    "drain": drain,
+    "latency": latency,
+    "commands": commands,
+    "queries": queries,
+    "stream": stream,
+    "start": start,
+}
 
 
 def main() -> None:
@@ -33,6 +42,7 @@ def main() -> None:
         one = suites.add_parser(name, help=about, description=module.__doc__)
         one.add_argument("--runs", type=int, default=3, help="how often each side runs")
         one.add_argument("--json", action="store_true", help="JSON instead of a table")
+        one.add_argument("--no-page", action="store_true", help="draw nothing: needs no download")
         module.options(one)
     options = parser.parse_args()
     console = Console(stderr=options.json)
@@ -45,7 +55,12 @@ def main() -> None:
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.exit(130)
-    report.finish(result, settings.state_dir / "results", console, as_json=options.json)
+    kept = report.finish(result, settings.state_dir / "results", console, as_json=options.json)
+    if not options.no_page:
+        try:
+            console.print(f"[dim]drawn on {tools.draw(settings, kept.parent)}[/]")
+        except PlatformError as error:
+            Console(stderr=True).print(f"[red]bench:[/] not drawn: {error}", highlight=False)
 
 
 if __name__ == "__main__":

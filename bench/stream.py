@@ -1,7 +1,5 @@
 """What many subscribers of the order stream cost one process, and how late they hear of a change.
 
-Needs a broker (`./snacks up`); makes a topic of its own. Run it as
-`PYTHONPATH=src python bench/stream.py [--subscribers 5000] [--rate 500] [--seconds 10] [--all]`.
 Each subscriber follows one order of its own, as the visitors of the promotion do; with `--all` each follows
 all of them, as a board does: then every change is told to every subscriber.
 
@@ -26,10 +24,12 @@ import psutil
 import uvicorn
 import uvloop
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from litestar import Litestar
 from litestar.di import Provide
+from rich.console import Console
 
+from bench import servers
+from bench.report import Result, begin
 from snacks import config
 from snacks.config import Settings
 from snacks.feed import Feed
@@ -131,14 +131,38 @@ async def publish(
     return sent
 
 
-async def measure(settings: Settings, options: argparse.Namespace) -> None:
+async def run(chosen: argparse.Namespace, console: Console) -> Result:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    units = {
+        "p50": "ms",
+        "p99": "ms",
+        "max": "ms",
+        "messages": "/s",
+        "lost": "connections",
+        "memory": "KB each",
+        "server": "MB after",
+        "CPU": "% of a core",
+    }
+    who = "all orders" if chosen.all else "one order each"
+    title = f"Stream, {chosen.subscribers:,} subscribers of {who}, {chosen.rate:.0f} changes/s"
+    result = begin("stream", title, units, "p99")
+    settings = servers.settings()
+    async with servers.platform(settings, console, "kafka"):
+        for _ in range(chosen.runs):
+            figures = await measure(settings, chosen)
+            result.add("Snacks", **figures)
+            console.print(f"  p50 {figures['p50']:.0f} ms, p99 {figures['p99']:.0f} ms")
+    return result
+
+
+async def measure(settings: Settings, options: argparse.Namespace) -> dict[str, float]:
     topic, port = f"bench-{uuid4().hex[:8]}", free_port()
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    await admin.create_topics([NewTopic(topic, settings.partitions, 1)])
+    await servers.make_topics(settings, [topic])
     ids = [f"order-{number}" for number in range(options.orders)]
-    command = [sys.executable, __file__, "--serve", topic, "--port", str(port)]
-    server = subprocess.Popen(command, env=os.environ)  # noqa: ASYNC220
+    command = [sys.executable, "-m", "bench.stream", topic, str(port)]
+    environment = {**os.environ, **config.environment(settings)}
+    server = subprocess.Popen(command, env=environment)  # noqa: ASYNC220
     subscribers: list[Subscriber] = []
     try:
         heard: list[float] = []
@@ -146,7 +170,6 @@ async def measure(settings: Settings, options: argparse.Namespace) -> None:
         await answering(port)
         process = psutil.Process(server.pid)
         before = process.memory_info().rss
-        began = time.perf_counter()
         loop = asyncio.get_running_loop()
         for number in range(options.subscribers):
             path = "" if options.all else f"/{ids[number % len(ids)]}"
@@ -158,10 +181,9 @@ async def measure(settings: Settings, options: argparse.Namespace) -> None:
                 await asyncio.sleep(0.01)
         while len(current) < options.subscribers:
             await asyncio.sleep(0.01)
-        connected = time.perf_counter() - began
         idle = process.memory_info().rss
         cpu, began = sum(process.cpu_times()[:2]), time.perf_counter()
-        sent = await publish(settings, topic, ids, options.rate, options.seconds)
+        await publish(settings, topic, ids, options.rate, options.seconds)
         took = time.perf_counter() - began
         busy = (sum(process.cpu_times()[:2]) - cpu) / took
         counted = -1
@@ -169,24 +191,21 @@ async def measure(settings: Settings, options: argparse.Namespace) -> None:
             counted = len(heard)
             await asyncio.sleep(3)
         heard.sort()
-        print(
-            f"{options.subscribers} subscribers of {'all orders' if options.all else 'one order each'}, "
-            f"{sent / took:.0f} changes/s for {took:.0f} s: {len(heard)} messages, "
-            f"{len(heard) / took:.0f}/s\n"
-            f"  connected in {connected:.1f} s; {sum(one.lost for one in subscribers)} lost\n"
-            f"  memory {before / 2**20:.0f} MB alone, {idle / 2**20:.0f} MB with subscribers "
-            f"({(idle - before) / options.subscribers / 1024:.1f} KB each), "
-            f"{process.memory_info().rss / 2**20:.0f} MB after\n"
-            f"  latency p50 {heard[len(heard) // 2]:.0f} ms, p99 {heard[len(heard) * 99 // 100]:.0f} ms, "
-            f"max {heard[-1]:.0f} ms; server CPU {busy:.0%} of a core"
-        )
+        return {
+            "p50": heard[len(heard) // 2],
+            "p99": heard[len(heard) * 99 // 100],
+            "max": heard[-1],
+            "messages": len(heard) / took,
+            "lost": sum(one.lost for one in subscribers),
+            "memory": (idle - before) / options.subscribers / 1024,
+            "server": process.memory_info().rss / 2**20,
+            "CPU": 100 * busy,
+        }
     finally:
         for one in subscribers:
             one.transport.abort()
         server.terminate()
         await asyncio.to_thread(server.wait, 20)
-        await admin.delete_topics([topic])
-        await admin.close()
 
 
 async def answering(port: int) -> None:
@@ -209,24 +228,13 @@ def free_port() -> int:
         return port
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
+def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--subscribers", type=int, default=5000)
     parser.add_argument("--orders", type=int, default=5000)
     parser.add_argument("--rate", type=float, default=500, help="changes a second")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--all", action="store_true", help="each subscriber follows all orders")
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    settings = config.load()
-    if options.serve:
-        uvloop.run(serve(settings, options.serve, options.port))
-    else:
-        uvloop.run(measure(settings, options))
 
 
 if __name__ == "__main__":
-    main()
+    uvloop.run(serve(config.load(), sys.argv[1], int(sys.argv[2])))

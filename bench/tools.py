@@ -4,9 +4,9 @@ All of it lies in the cache that the servers are in, each under a name that chan
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -30,11 +30,21 @@ def python(settings: Settings) -> Path:
     path = folder / "bin" / "python"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        _run([os.sys.executable, "-m", "venv", str(folder)])  # type: ignore[attr-defined]
+        _run([sys.executable, "-m", "venv", str(folder)])
         options = ["--disable-pip-version-check", "--no-input", "--quiet", "--require-hashes", "--no-deps"]
         _run([str(path), "-m", "pip", "install", *options, "--only-binary=:all:", "-r", str(lock)])
         (folder / "complete").touch()
     return path
+
+
+def draw(settings: Settings, folder: Path) -> Path:
+    """Draw all results in the folder; returns the page.
+
+    Raises:
+        PlatformError: it cannot be drawn.
+    """
+    _run([str(python(settings)), str(Path(__file__).with_name("plot.py")), str(folder)])
+    return folder / "index.html"
 
 
 def jars(settings: Settings, name: str) -> Path:
