@@ -26,11 +26,12 @@ from snacks.documents import Claim, Documents, DocumentsUnavailable, Emission, S
 
 log = structlog.get_logger(__name__)
 
-CYCLE_RECORDS = 5_000
-"""Records folded between two commits: about 50 ms of work, so that the loop stays responsive."""
+CYCLE_RECORDS = 10_000
+"""Records folded between two commits: about 100 ms of work, so that the loop stays responsive. Twice as many as
+5,000 save a fifth of the documents while a backlog is drained: an order is written once a cycle."""
 
-BACKLOG_RECORDS = 20_000
-"""Records that may wait in a shard; above it the host pauses the shard's partitions."""
+BACKLOG_RECORDS = 12_000
+"""Records that may wait in a shard (about 1 KB each); above it the host pauses the shard's partitions."""
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 2.0
 PROGRESS_EVERY = 2.0
