@@ -135,7 +135,7 @@ def _repaired(state: OrderState, change: RowChange, held: Kept[Any] | None, repa
 def _with(state: OrderState, change: RowChange, kept: Kept[Any], revision: int) -> OrderState:
     if change.table == "item_detail":
         items = {**state.items, change.item_id: kept}
-        return msgspec.structs.replace(state, revision=revision, items=items)
+        return OrderState(revision, state.emitted, items, state.shipping_location, state.payment)
     return msgspec.structs.replace(state, **{"revision": revision, change.table: kept})
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -85,7 +86,7 @@ def project(order_id: str, state: OrderState) -> CustomerOrder | None:
     return CustomerOrder(
         order_id,
         order_status([row.item_status for row in rows.values()], paid=paid is not None),
-        _timestamp(state),
+        _timestamp(state.changed // 1000),
         [
             Item(item_id, row.item_name, row.item_status, Price(row.price, row.currency), row.quantity)
             for item_id, row in rows.items()
@@ -112,5 +113,6 @@ def order_status(items: list[ItemStatus], *, paid: bool) -> OrderStatus:
     return OrderStatus.PAID if paid else OrderStatus.PENDING
 
 
-def _timestamp(state: OrderState) -> str:
-    return datetime.fromtimestamp(state.changed // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+@lru_cache(maxsize=1024)
+def _timestamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
