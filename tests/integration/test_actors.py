@@ -120,7 +120,7 @@ async def test_records_become_an_aggregate_a_checkpoint_and_a_document(given: Se
     last = msgspec.json.decode(published[-1][1] or b"", type=CustomerOrder)
     assert (last.order_status, last.payment is not None) == ("PAID", True)
     checkpoints = dict(await everything(given, CHECKPOINTS))
-    assert set(checkpoints) == {"kit-1", "@shard"}
+    assert set(checkpoints) == {"kit-1", "@shard", "@read"}
     assert json.loads(checkpoints["@shard"] or b"") == dict.fromkeys(CDC_TOPICS, 1)
 
 
@@ -146,10 +146,10 @@ async def test_a_former_owner_cannot_commit_after_the_shard_was_fenced(given: Se
     former, next_owner = Checkpoint(given, 2), Checkpoint(given, 2)
     try:
         await former.fence()
-        await former.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1})
+        await former.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1}, {})
         await next_owner.fence()
         with pytest.raises(ProducerFenced):
-            await former.commit([Entry(b"kit-1", b'{"revision":9}')], [], [], {"t": 9})
+            await former.commit([Entry(b"kit-1", b'{"revision":9}')], [], [], {"t": 9}, {})
         restored = await next_owner.restore(lambda _read, _total: None)
         assert (restored.states, restored.offsets) == ({"kit-1": b"{}"}, {"t": 1})
     finally:
@@ -163,7 +163,7 @@ async def test_restore_reads_over_gaps_and_tombstones_to_the_end(given: Settings
         await checkpoint.fence()
         for number in range(20):
             entries = [Entry(f"kit-{number}".encode(), b"{}"), Entry(b"kit-0", None if number % 2 else b"{}")]
-            await checkpoint.commit(entries, [], [], {"t": number})
+            await checkpoint.commit(entries, [], [], {"t": number}, {})
         seen: list[tuple[int, int]] = []
         restored = await checkpoint.restore(lambda read, total: seen.append((read, total)))
     finally:

@@ -21,6 +21,7 @@ from snacks.actors.checkpoint import Checkpoint
 from snacks.cdc import CDC_TOPICS, topics
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
+from snacks.documents import Documents
 from snacks.letters import Letters, LettersUnavailable, NoSuchLetter, NotReplayable, Standing
 from snacks.platform import Platform
 
@@ -225,10 +226,10 @@ async def test_a_record_is_set_aside_once_though_its_shard_dies_around_the_commi
     async def dying(self: Checkpoint, *arguments: object) -> None:
         letters = list(arguments[2])  # type: ignore[call-overload]
         if not letters or died.is_set():
-            return await commit(self, arguments[0], arguments[1], letters, arguments[3])  # type: ignore[arg-type]
+            return await commit(self, *arguments)  # type: ignore[arg-type]
         died.set()
         if after_commit:
-            await commit(self, arguments[0], arguments[1], letters, arguments[3])  # type: ignore[arg-type]
+            await commit(self, *arguments)  # type: ignore[arg-type]
         else:
             # All is sent, and the transaction is left open, as by a kill.
             assert self._producer is not None
@@ -275,6 +276,39 @@ async def test_c7_a_topic_made_anew_is_read_from_its_beginning(given: Settings) 
     await produce(given, value(payment("kit-1")), value(item("kit-1", quantity=7)))
     await fold_until(given, folded=2)
     assert await status_of(given, "kit-1") == "PAID"
+
+
+async def test_c7_a_topic_made_anew_is_read_from_its_beginning_though_it_is_longer_already(
+    given: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await produce(given, *[value(item(f"kit-{number}")) for number in range(5)], value(place("kit-1")))
+    await fold_until(given, folded=6)
+    await emptied(given, CDC_TOPICS[0])
+    await topics.ensure(given)
+    await produce(given, *[value(item(f"new-{number}")) for number in range(20)])
+    await fold_until(given, folded=20)
+    assert "a topic was made anew" in capsys.readouterr().out
+    checkpoints = {key for key, _ in await everything(given, CHECKPOINTS)}
+    assert {f"new-{number}" for number in range(20)} <= checkpoints
+    await produce(given, value(place("new-0")))  # and where it is read now is known again
+    await fold_until(given, folded=1)
+
+
+async def test_c7_a_topic_made_anew_under_running_actors_is_read_from_its_beginning(given: Settings) -> None:
+    await produce(given, *[value(item(f"kit-{number}")) for number in range(30)], value(place("kit-1")))
+    async with actors(given) as host:
+        await until(lambda: total(host, "folded") == 31)
+        await emptied(given, CDC_TOPICS[0])
+        await topics.ensure(given)
+        await produce(given, value(item("kit-1", quantity=7)), value(item("new")), value(place("new")))
+        await until(lambda: _shows(given, "new", 2), within=60)
+        await until(lambda: _shows(given, "kit-1", 7), within=60)
+
+
+async def _shows(settings: Settings, order_id: str, quantity: int) -> bool:
+    async with Documents(settings.mongo, settings.mongo_database) as documents:
+        order = await documents.get(order_id)
+    return order is not None and order["items"][0]["quantity"] == quantity
 
 
 async def test_c10_restore_and_commits_work_over_gaps(given: Settings) -> None:

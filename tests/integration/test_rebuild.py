@@ -84,7 +84,7 @@ async def test_a_state_that_is_wrong_is_folded_again(given: Settings) -> None:
         wrong = shard._orders._states["kit-1"].replace(b"Apple Rings", b"Apple Wings")
         shard._orders._actors.pop("kit-1", None)
         shard._orders._states["kit-1"] = wrong
-        await shard._checkpoint.commit([Entry(b"kit-1", wrong)], [], [], shard.offsets)
+        await shard._checkpoint.commit([Entry(b"kit-1", wrong)], [], [], shard.offsets, {})
         found = await rebuild(given)
         assert (found.differing, found.repaired) == (1, 1)
         after = await documents(given)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from tests import oracle
 from tests.given import EPOCH, item, payment, place
 from tests.repairing import (
@@ -183,6 +184,30 @@ async def test_a_snapshot_after_deletes_leaves_no_ghosts(given: Settings) -> Non
         await captured(given, *order("kit-2"), at=EPOCH + 5, position=10)  # what is left, said again
         await repaired(given, 1)
         assert set(await documents(given)) == {"kit-2"}
+
+
+async def test_c7_records_that_the_topic_lost_below_the_checkpoint_are_put_right_from_mysql(
+    given: Settings,
+) -> None:
+    async with actors(given):
+        await changed(given, *order("kit-1"), *order("kit-2"))
+        await shown(given, {"kit-1", "kit-2"})
+    await changed(given, item("kit-1", quantity=7), item("kit-3"), place("kit-3"), at=EPOCH + 1, position=5)
+    await lost(given, CDC_TOPICS[0])
+    async with actors(given):
+        found = await repaired(given, 2)
+        assert {one.order_id for one in found.differences} == {"kit-1", "kit-3"}
+
+
+async def lost(settings: Settings, topic: str) -> None:
+    """The topic, without all of its records so far."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
+        await admin.delete_records({source: RecordsToDelete(-1) for source in sources})
+    finally:
+        await admin.close()
 
 
 async def test_rows_that_were_never_captured_make_their_order(given: Settings) -> None:

@@ -61,7 +61,7 @@ async def test_a_restore_that_stands_still_fails_in_time(
     one = Checkpoint(replace(given, commit_timeout=1.0), 0)
     try:
         await one.fence()
-        await one.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1})
+        await one.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1}, {})
 
         class Silent(AIOKafkaConsumer):  # type: ignore[misc]
             async def getmany(self, *_: Any, **__: Any) -> dict[Any, Any]:

@@ -9,6 +9,7 @@ from tests.given import EPOCH, PREFIX, Log, item, payment, place, value
 from snacks.actors.order import Outcome
 from snacks.actors.orders import ACTIVE_ACTORS, Batch, Orders, checkpoints, read
 from snacks.actors.orders import aggregates as published
+from snacks.actors.sources import TopicRemade
 
 
 def orders(partition: int = 0, elsewhere: int | None = None) -> Orders:
@@ -189,3 +190,11 @@ async def test_a_repeat_at_a_newer_position_is_remembered_in_the_checkpoint_and_
     late = log.rows(payment(amount="9.00"), item(quantity=9), at=EPOCH + 1, position=2)
     batch, outcomes = await cycle(shard, late)
     assert (batch.repeated, outcomes) == (2, {})
+
+
+def test_c7_another_record_where_the_last_folded_one_lay_is_another_topic() -> None:
+    first = read(Log().rows(item(), item(quantity=3)), {})
+    again = read(Log().rows(item(), item(quantity=3)), first.offsets, first.marks)
+    assert (again.repeated, again.marks) == (2, first.marks)
+    with pytest.raises(TopicRemade, match="item_detail"):
+        read(Log().rows(item(), item(quantity=4)), first.offsets, first.marks)

@@ -1,9 +1,9 @@
 """What makes a shard's cycle durable: one transactional producer, one checkpoint partition.
 
 The checkpoint topic is compacted: key the order id, value the order's state as JSON. The record `@shard`
-holds the next offset of each source partition. It, not the consumer group, is the authority on where to
-read on: a frozen former owner can move the group's offsets (aiokafka sends them without its generation),
-but cannot touch a fenced checkpoint.
+holds the next offset of each source partition, `@read` what the record before it is known by. They, not the
+consumer group, are the authority on where to read on: a frozen former owner can move the group's offsets
+(aiokafka sends them without its generation), but cannot touch a fenced checkpoint.
 """
 
 import asyncio
@@ -16,24 +16,30 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from snacks.actors.orders import Entry
+from snacks.actors.sources import remade
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
 
 log = structlog.get_logger(__name__)
 
-SHARD_KEY = "@shard"
+SHARD_KEY, READ_KEY = "@shard", "@read"
 BATCH_BYTES = 256 * 1024
 LARGEST_REQUEST = 8 * 1024 * 1024
 STOP_TIMEOUT = 2.0
 
 _offsets = msgspec.json.Decoder(dict[str, int])
+_marks = msgspec.json.Decoder(dict[str, str])
 
 
 class Restored(msgspec.Struct):
-    """What the checkpoint holds: encoded states by order id, and the next offset of each source topic."""
+    """What the checkpoint holds: encoded states by order id, and the next offset of each source topic.
+
+    `marks`: what the last record that was folded of each topic is known by.
+    """
 
     states: dict[str, bytes]
     offsets: dict[str, int]
+    marks: dict[str, str] = {}
 
 
 class Checkpoint:
@@ -70,7 +76,8 @@ class Checkpoint:
     async def restore(self, progress: Callable[[int, int], None]) -> Restored:
         """Read the checkpoint partition to the end that is seen now; `progress` gets (read, total) records.
 
-        Compaction and transaction markers leave gaps, so the position tells the end, not a count.
+        Compaction and transaction markers leave gaps, so the position tells the end, not a count. A source
+        topic that was made anew since is said, and has no offset: it is read from its first record on.
 
         Raises:
             KafkaError, TimeoutError: the broker does not answer.
@@ -105,6 +112,13 @@ class Checkpoint:
                     raise TimeoutError(f"restore of shard {self.partition} stands still at offset {position}")
                 position = reached
                 progress(position - begin, end - begin)
+            for topic in await remade(consumer, self.partition, restored.offsets, restored.marks):
+                log.error(
+                    "a topic was made anew, it is read from its beginning: compare with MySQL",
+                    topic=topic,
+                    partition=self.partition,
+                    next_offset=restored.offsets.pop(topic),
+                )
         finally:
             await _stop(consumer.stop())
         return restored
@@ -115,8 +129,11 @@ class Checkpoint:
         aggregates: Iterable[Entry],
         dead_letters: Iterable[Entry],
         offsets: Mapping[str, int],
+        marks: Mapping[str, str] | None = None,
     ) -> None:
         """All of a cycle, or nothing of it: one transaction over the three topics.
+
+        Without `marks` it is not noticed if a source topic is made anew.
 
         Raises:
             ProducerFenced: another owner has taken the shard over; nothing was committed.
@@ -125,12 +142,13 @@ class Checkpoint:
         if self._producer is None:
             raise RuntimeError("fence the shard before a commit")
         shard = Entry(SHARD_KEY.encode(), msgspec.json.encode(offsets))
+        read = Entry(READ_KEY.encode(), msgspec.json.encode(marks or {}))
         async with asyncio.timeout(self._settings.commit_timeout):
             await self._producer.begin_transaction()
             acknowledged: list[Awaitable[object]] = []
             acknowledged += await self._send(AGGREGATES, aggregates)
             acknowledged += await self._send(DEAD_LETTERS, dead_letters)
-            acknowledged += await self._send(CHECKPOINTS, [*states, shard])
+            acknowledged += await self._send(CHECKPOINTS, [*states, read, shard])
             await asyncio.gather(*acknowledged)
             await self._producer.commit_transaction()
 
@@ -160,6 +178,8 @@ def _apply(restored: Restored, key: bytes, value: bytes | None) -> None:
     name = key.decode()
     if name == SHARD_KEY:
         restored.offsets = _offsets.decode(value or b"{}")
+    elif name == READ_KEY:
+        restored.marks = _marks.decode(value or b"{}")
     elif value is None:
         restored.states.pop(name, None)
     else:

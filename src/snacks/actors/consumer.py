@@ -1,7 +1,7 @@
 """The member of the consumer group: how it is made, where it reads, and how it goes."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 
+from snacks.actors.sources import TopicRemade
 from snacks.cdc.topics import CDC_TOPICS
 from snacks.config import Settings
 
@@ -36,6 +37,7 @@ def member(
         rebalance_timeout_ms=int((settings.drain_timeout + settings.session_timeout) * 1000),
         fetch_max_wait_ms=20,  # longer starves topics that drain unevenly
         max_poll_records=500,
+        metadata_max_age_ms=15_000,  # a topic that was made anew is found within that time, not 5 minutes
     )
     consumer.subscribe(CDC_TOPICS, listener=listener)
     return consumer
@@ -111,3 +113,19 @@ async def _ended(work: Awaitable[None], within: float) -> bool:
         with suppress(KafkaError, OSError, TimeoutError):
             task.result()
     return bool(done)
+
+
+def check_ends(consumer: AIOKafkaConsumer, folded: Mapping[int, Mapping[str, int]]) -> None:
+    """Notice a topic that was made anew while it is read: aiokafka begins again without a word.
+
+    `folded`: the next offsets by partition and topic.
+
+    Raises:
+        TopicRemade: it has fewer records than were folded.
+    """
+    for partition, offsets in folded.items():
+        for topic, offset in offsets.items():
+            source = TopicPartition(topic, partition)
+            end = consumer.highwater(source) if source in consumer.assignment() else None
+            if end is not None and end < offset:
+                raise TopicRemade(topic)

@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 from snacks.actors import consumer as group_consumer
 from snacks.actors import members
 from snacks.actors.shard import RETRY_FIRST, RETRY_LONGEST, Shard
+from snacks.actors.sources import TopicRemade
 from snacks.actors.status import HostStatus
 from snacks.actors.watchdog import Sign, Stalled, Watchdog
 from snacks.cdc.topics import CDC_TOPICS
@@ -91,6 +92,9 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
             except asyncio.CancelledError:
                 leave = True
                 raise
+            except TopicRemade as error:
+                self._reason = f"{error} was made anew"
+                log.warning("a topic was made anew, building a new consumer", topic=str(error))
             finally:
                 await self._leave(leave=leave)
             await asyncio.sleep(pause)
@@ -159,6 +163,9 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
             if loop.time() >= commit_at:
                 commit_at = loop.time() + GROUP_COMMIT_EVERY
                 await self._commit_group(consumer)
+                group_consumer.check_ends(
+                    consumer, {n: one.offsets for n, one in self._shards.items() if one.running}
+                )
             for task in self._tasks.values():
                 if task.done():
                     task.result()  # a shard that died of a defect must stop the process from going on

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from snacks.actors.dead_letters import dead_letters
 from snacks.actors.order import OrderActor, Outcome
+from snacks.actors.sources import TopicRemade, mark
 from snacks.cdc import Truncated, Undecodable, decode, table_of
 from snacks.domain.order import NEW, RowChange, decode_state, encode
 
@@ -32,10 +33,12 @@ Read = tuple[ConsumerRecord, RowChange]
 class Batch(Struct):
     """What a cycle read: changes by order id, refused records, the next offset of each source topic.
 
-    `letters`: the dead letters of the refused records, once the changes are folded.
+    `marks`: what the last record of each topic is known by. `letters`: the dead letters of the refused
+    records, once the changes are folded.
     """
 
     offsets: dict[str, int]
+    marks: dict[str, str]
     changes: dict[str, list[Read]]
     refused: list[tuple[ConsumerRecord, str]] = []
     letters: list[Entry] = []
@@ -43,14 +46,25 @@ class Batch(Struct):
     folded: int = 0
 
 
-def read(records: Iterable[ConsumerRecord], offsets: Mapping[str, int]) -> Batch:
-    """Decode records. `offsets`: the next ones to fold by topic; what lies before was folded already."""
-    batch = Batch(dict(offsets), {})
+def read(
+    records: Iterable[ConsumerRecord], offsets: Mapping[str, int], marks: Mapping[str, str] | None = None
+) -> Batch:
+    """Decode records. `offsets`: the next ones to fold by topic; what lies before was folded already.
+
+    Raises:
+        TopicRemade: the last one that was folded is not the one with its topic's mark.
+    """
+    batch = Batch(dict(offsets), dict(marks or {}), {})
+    last: dict[str, ConsumerRecord] = {}
     for record in records:
-        if record.offset < batch.offsets.get(record.topic, 0):
+        expected = batch.offsets.get(record.topic, 0)
+        if record.offset < expected:
+            if record.offset == expected - 1 and batch.marks.get(record.topic, mark(record)) != mark(record):
+                raise TopicRemade(record.topic)
             batch.repeated += 1  # read again after a rebalance
             continue
         batch.offsets[record.topic] = record.offset + 1
+        last[record.topic] = record
         table = table_of(record.topic)
         if table is None:
             continue
@@ -68,6 +82,7 @@ def read(records: Iterable[ConsumerRecord], offsets: Mapping[str, int]) -> Batch
             )
         elif change is not None:
             batch.changes.setdefault(change.order_id, []).append((record, change))
+    batch.marks.update((topic, mark(record)) for topic, record in last.items())
     return batch
 
 

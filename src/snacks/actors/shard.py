@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError, ProducerFenced
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.order import Outcome
 from snacks.actors.orders import Orders, aggregates, checkpoints, read
+from snacks.actors.sources import TopicRemade
 from snacks.actors.status import LEGAL, ShardStatus, State
 from snacks.config import Settings
 from snacks.documents import Claim, Documents, DocumentsUnavailable, Emission, Superseded
@@ -61,6 +62,7 @@ class Shard:
         self.offsets: dict[str, int] = {}
         self.steps = 0
         """Goes up with whatever the shard does, also in vain: one that is busy and takes no step hangs."""
+        self._marks: dict[str, str] = {}
         self._settings = settings
         self._checkpoint = Checkpoint(settings, partition)
         self._documents = documents
@@ -139,6 +141,8 @@ class Shard:
                     await self._serve()
                 except (ProducerFenced, Superseded):
                     self._fail("another process took this shard over")
+                except TopicRemade as error:
+                    self._fail(f"{error} was made anew")
                 except DocumentsUnavailable as error:
                     self._fail(f"MongoDB does not answer: {error}")
                 except (KafkaError, TimeoutError) as error:
@@ -172,6 +176,7 @@ class Shard:
             return
         # Nothing is awaited between the seek in there and RUNNING: no record from elsewhere gets in.
         self.offsets, ends = await self._start_reading(self.partition, restored.offsets)
+        self._marks = {topic: one for topic, one in restored.marks.items() if topic in restored.offsets}
         self._received = dict(self.offsets)
         self._ahead = {topic: min(offset, ends.get(topic, 0)) for topic, offset in self._claim.ahead.items()}
         self._to(State.RUNNING)
@@ -193,14 +198,14 @@ class Shard:
         # The first cycle goes at least as far as a former owner's documents do, in one step.
         count = len(self._inbox) if self._ahead else min(len(self._inbox), CYCLE_RECORDS)
         records = [self._inbox.popleft() for _ in range(count)]
-        batch = read(records, self.offsets)
+        batch = read(records, self.offsets, self._marks)
         outcomes = await self._orders.fold(batch)
         if not await self._emit(outcomes, batch.offsets):
             return  # drained while MongoDB was away: the next owner folds these records
         states = checkpoints(outcomes)
         published = aggregates(outcomes, batch, stored=time.time_ns() // 1_000_000)
-        await self._checkpoint.commit(states, published, batch.letters, batch.offsets)
-        self.offsets, self._ahead = batch.offsets, {}
+        await self._checkpoint.commit(states, published, batch.letters, batch.offsets, batch.marks)
+        self.offsets, self._marks, self._ahead = batch.offsets, batch.marks, {}
         self._orders.settle(states)
         self.steps += 1
         self._count(

@@ -9,7 +9,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from snacks.actors.checkpoint import SHARD_KEY
+from snacks.actors.checkpoint import READ_KEY, SHARD_KEY
 from snacks.cdc.topics import AGGREGATES, CDC_TOPICS, CHECKPOINTS
 from snacks.config import Settings
 from snacks.repair.errors import RepairError
@@ -80,9 +80,18 @@ class Reader:
 
     async def ends(self) -> dict[TopicPartition, int]:
         """The next offset that each partition will give."""
+        return (await self.spans())[1]
+
+    async def spans(self) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """The first offset that each partition has now, and the next one that it will give.
+
+        Raises:
+            RepairError: the broker does not answer.
+        """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                return dict(await self._consumer.end_offsets(self._sources))
+                begins = dict(await self._consumer.beginning_offsets(self._sources))
+                return begins, dict(await self._consumer.end_offsets(self._sources))
         except (KafkaError, TimeoutError) as error:
             raise RepairError(f"the broker {self._settings.kafka} does not answer: {error!r}") from error
 
@@ -124,6 +133,7 @@ def mirror(spool: Spool, records: Sequence[ConsumerRecord]) -> None:
     if topic == AGGREGATES:
         spool.aggregates(last)
         return
+    last.pop(READ_KEY, None)
     shard = last.pop(SHARD_KEY, None)
     if shard is not None:
         spool.remember(f"shard {partition}", (shard[1] or b"{}").decode())
@@ -170,13 +180,14 @@ class Actors:
         Raises:
             RepairError: they do not get on.
         """
-        ends = await self._sources.ends()
+        begins, ends = await self._sources.spans()
         clock = asyncio.get_running_loop().time
         moved, before = clock(), dict[TopicPartition, int]()
         while True:
             await self.catch_up()
             folded = self.folded()
-            behind = [source for source, end in ends.items() if folded.get(source, 0) < end]
+            # What a partition has lost is waited for in vain: its shard reads on from what is left.
+            behind = [one for one, end in ends.items() if max(folded.get(one, 0), begins[one]) < end]
             if not behind:
                 return
             if folded != before:

@@ -32,9 +32,9 @@ async def _commit_before_write(self: Any) -> None:
     outcomes = await self._orders.fold(batch)
     states = orders.checkpoints(outcomes)
     await self._checkpoint.commit(
-        states, orders.aggregates(outcomes, batch, stored=0), batch.letters, batch.offsets
+        states, orders.aggregates(outcomes, batch, stored=0), batch.letters, batch.offsets, batch.marks
     )
-    self.offsets, self._ahead = batch.offsets, {}
+    self.offsets, self._marks, self._ahead = batch.offsets, batch.marks, {}
     self._orders.settle(states)
     await self._emit(outcomes, batch.offsets)
 
@@ -43,28 +43,28 @@ _commit = checkpoint.Checkpoint.commit
 
 
 async def _states_and_offsets_apart(
-    self: Any, states: Any, aggregates: Any, letters: Any, offsets: Any
+    self: Any, states: Any, aggregates: Any, letters: Any, *read: Any
 ) -> None:
-    await _commit(self, [], (), (), offsets)
-    await _commit(self, states, aggregates, letters, offsets)
+    await _commit(self, [], (), (), *read)
+    await _commit(self, states, aggregates, letters, *read)
 
 
-async def _letters_outside(self: Any, states: Any, aggregates: Any, letters: Any, offsets: Any) -> None:
+async def _letters_outside(self: Any, states: Any, aggregates: Any, letters: Any, *read: Any) -> None:
     broker = self._producer.broker
     for key, value, _ in letters:
         source = TopicPartition(DEAD_LETTERS, self.partition)
         await self._producer.call("produce", partial(broker.partition(source).put, source, key, value, 0))
-    await _commit(self, states, aggregates, (), offsets)
+    await _commit(self, states, aggregates, (), *read)
 
 
-async def _time_out_is_success(self: Any, states: Any, aggregates: Any, letters: Any, offsets: Any) -> None:
+async def _time_out_is_success(self: Any, states: Any, aggregates: Any, letters: Any, *read: Any) -> None:
     with suppress(TimeoutError, KafkaError):
-        await _commit(self, states, aggregates, letters, offsets)
+        await _commit(self, states, aggregates, letters, *read)
 
 
-async def _commits_again(self: Any, states: Any, aggregates: Any, letters: Any, offsets: Any) -> None:
+async def _commits_again(self: Any, states: Any, aggregates: Any, letters: Any, *read: Any) -> None:
     """A time-out is taken for a failure, and the same is committed again by the same producer."""
-    entries = (list(states), list(aggregates), list(letters), offsets)
+    entries = (list(states), list(aggregates), list(letters), *read)
     try:
         await _commit(self, *entries)
     except (TimeoutError, KafkaError):
@@ -233,7 +233,7 @@ def _clock(_state: Any) -> str:
     return f"2026-01-01T00:00:{int(asyncio.get_running_loop().time()) % 60:02}"
 
 
-def _reads_again(records: Any, offsets: Any) -> Any:
+def _reads_again(records: Any, offsets: Any, _marks: Any) -> Any:
     """Records before the checkpoint's offsets are not left out."""
     return _read(records, dict.fromkeys(offsets, 0))
 
