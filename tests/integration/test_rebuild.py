@@ -14,7 +14,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from tests import oracle
 from tests.e2e.app_process import App, serving
 from tests.given import EPOCH, item, payment, place
-from tests.repairing import actors, changed, collection, documents, fresh, history, shown
+from tests.repairing import actors, captured, changed, collection, documents, fresh, history, shown, sql
 from tests.waiting import until
 
 from snacks.actors.orders import Entry
@@ -115,6 +115,44 @@ async def test_a_stopped_rebuild_goes_on_where_it_was(given: Settings) -> None:
 
         assert (await rebuild(given, step=note)).remaining == 0
         assert folded[-1][1] == first[1] - first[0] + 1
+
+
+async def test_a_rebuild_that_is_cancelled_while_it_repairs_leaves_whole_orders_and_goes_on(
+    given: Settings,
+) -> None:
+    async with actors(given):
+        await some_orders(given)
+        before = await documents(given)
+        async with collection(given) as orders:
+            await orders.drop()
+
+        def stop(what: str, _done: int, _total: int) -> None:
+            if what == "repaired":
+                raise asyncio.CancelledError
+
+        with pytest.raises(asyncio.CancelledError):
+            await rebuild(given, step=stop)
+        some = await documents(given)
+        assert some == {order_id: before[order_id] for order_id in some}
+        assert (await rebuild(given)).remaining == 0
+        assert await documents(given) == before
+
+
+async def test_an_order_that_was_deleted_and_made_again_comes_back_with_its_revision(given: Settings) -> None:
+    async with actors(given):
+        await changed(given, item("kit-1"), place("kit-1"), position=1)
+        await shown(given, {"kit-1"})
+        await sql(given, "DELETE FROM item_detail", "DELETE FROM shipping_location")
+        await captured(given, item("kit-1"), place("kit-1"), at=EPOCH + 1, position=2, deleted=True)
+        await shown(given, set())
+        await changed(given, item("kit-1", quantity=9), place("kit-1"), at=EPOCH + 2, position=3)
+        await shown(given, {"kit-1"})
+        before = await documents(given)
+        assert before["kit-1"]["revision"] == 6
+        async with collection(given) as orders:
+            await orders.drop()
+        assert (await rebuild(given)).repaired == 1
+        assert await documents(given) == before
 
 
 async def test_two_rebuilds_at_once_are_refused(given: Settings) -> None:

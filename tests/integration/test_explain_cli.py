@@ -1,0 +1,55 @@
+"""`snacks explain` as it is typed: a process without actors tells all of an order that lives in another."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+from tests.e2e.app_process import ROOT, environment
+from tests.given import EPOCH, item, payment, place
+from tests.integration.test_actors import produce
+from tests.integration.test_dead_letters import POISON
+from tests.repairing import actors, captured, changed, fresh, shown
+from tests.waiting import until
+
+from snacks.letters import Letters
+from snacks.platform import Platform
+from snacks.repair.partition import partition_of
+
+
+async def test_an_order_whose_actor_lives_in_another_process_is_explained(lab: Platform) -> None:
+    settings = await fresh(lab.settings)
+    where = partition_of("kit-1", settings.partitions)
+    async with actors(settings):
+        await changed(settings, item(), place(), payment(), position=1)
+        await captured(settings, item(), at=EPOCH + 1, position=2)
+        await produce(settings, POISON, partition=where)
+        await shown(settings, {"kit-1"})
+
+        async def set_aside() -> bool:
+            return len(await Letters(settings).newest(10)) == 1
+
+        await until(set_aside)
+        told = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "snacks", "explain", "kit-1", "--json"],
+            env=environment(settings),
+            cwd=ROOT,
+            capture_output=True,
+            timeout=100,
+        )
+    assert told.returncode == 0, told.stdout + told.stderr
+    found = json.loads(told.stdout)
+    assert (found["agree"], found["problems"], found["partitions"]) == (True, [], [where])
+    did = {(one["topic"].rpartition(".")[2], one["offset"]): one["did"] for one in found["records"]}
+    assert did == {
+        ("item_detail", 0): "folded",
+        ("shipping_location", 0): "folded",
+        ("payment", 0): "folded",
+        ("item_detail", 1): "repeated",
+        ("item_detail", 2): "set aside",
+    }
+    assert set(found["rows"]) == {"item_detail", "shipping_location", "payment"}
+    assert found["state"]["revision"] == found["stored"]["revision"] == 3
+    assert found["published"]["order"] == found["stored"]["order"]
+    assert [one["id"] for one in found["letters"]] == [f"item_detail-{where}-2"]
