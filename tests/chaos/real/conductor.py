@@ -5,6 +5,7 @@ import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+import psutil
 from pymongo.errors import PyMongoError
 from tests.chaos.real import checks, evidence
 from tests.chaos.real.faults import KINDS, Fault, Kind
@@ -23,6 +24,8 @@ from snacks.repair.partition import partition_of
 
 GIVEN_UP = 90.0
 """Seconds after which a round counts as never converged."""
+SETTLED = 30.0
+"""Seconds that the last changes get before everything is compared."""
 CHECK_EVERY = 10
 """Rounds between two looks at everything."""
 Say = Callable[[str], None]
@@ -73,6 +76,7 @@ class Conductor:
         self._load = Load(system, seed)
         self._readers = Readers(system, self._load, seed)
         self._recovery: list[float] = []
+        self._loads: list[float] = []
         self._documents = Documents(system.settings.mongo, system.settings.mongo_database)
         self._began = time.monotonic()
 
@@ -116,6 +120,8 @@ class Conductor:
         self._invariant(HIT).checked, wrong = checks.faults_hit(hits)
         self._invariant(HIT).violations = wrong
         report.seconds = round(time.monotonic() - self._began, 1)
+        cores, loads = psutil.cpu_count() or 1, self._loads
+        report.load = round(sum(loads) / len(loads) / cores, 1) if loads else 0.0
         report.commands, report.answers = self._load.commands, dict(self._load.ledger.answers)
         shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
         report.recovery = {
@@ -191,7 +197,7 @@ class Conductor:
         settings = self._world.settings
         await self._load.pause()
         await self._converged(10**6 + self.report.rounds)
-        until = time.monotonic() + GIVEN_UP
+        until = time.monotonic() + SETTLED
         while True:
             tables, documents = await evidence.tables(settings), await evidence.documents(settings)
             equal = checks.mongodb_equals_mysql(tables, documents)
@@ -206,6 +212,7 @@ class Conductor:
         for steps in self._readers.steps.values():
             self._invariant(STEPS).add(steps.seen, steps.violations)
         self.report.orders = len(topic)
+        self._loads.append(psutil.getloadavg()[0])
         self.report.seen = {name: steps.seen for name, steps in self._readers.steps.items()}
         if last:
             await self._rebuild(topic, documents)

@@ -27,7 +27,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _tell)
     plant = os.environ.get("CHAOS_PLANT")
     if plant:
-        from tests.chaos.real.planted import BUGS
+        from tests.chaos.model.bugs import PLANTED
 
-        BUGS[plant]()
+        setattr(*PLANTED[plant])
     main()

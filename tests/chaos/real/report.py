@@ -49,6 +49,8 @@ class Report(Struct):
     invariants: list[Invariant] = []
     recovery: dict[str, float] = {}
     resources: dict[str, dict[str, dict[str, int]]] = {}
+    load: float = 0.0
+    """Of the machine: processes that wanted a core, for each core. Above 1, recovery waits for others."""
     notes: list[str] = []
     failed: str = ""
     """What ended the harness itself, if something did."""
@@ -75,7 +77,7 @@ class Report(Struct):
             f"{self.orders:,} orders, answers {self.answers}"
         )
         console.print(f"orders seen by reader: {self.seen}")
-        console.print(f"converged after healing, seconds: {self.recovery}")
+        console.print(f"converged after healing, seconds: {self.recovery}; load for each core: {self.load}")
         for moment, held in self.resources.items():
             console.print(f"{moment}: {held}")
         for one in self.invariants:
