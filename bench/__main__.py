@@ -3,6 +3,7 @@
 | suite | what is measured |
 |---|---|
 | drain | records/s through a backlog, beside Kafka Streams and others on the same topics |
+| budget | microseconds of each stage of our own process, without servers |
 | latency | whole order lives at a fixed rate: from the commit to document, aggregate, pushed status |
 | commands | HTTP commands of 100 users: requests/s, latencies, errors |
 | queries | by id and by status at a million documents, with the plans |
@@ -17,12 +18,13 @@ import sys
 import uvloop
 from rich.console import Console
 
-from bench import commands, drain, latency, queries, report, servers, start, stream, tools
+from bench import budget, commands, drain, latency, queries, report, servers, start, stream, tools
 from snacks import logs
 from snacks.platform import PlatformError
 
 SUITES = {
     "drain": drain,
+    "budget": budget,
     "latency": latency,
     "commands": commands,
     "queries": queries,
