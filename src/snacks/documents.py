@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Self
 
 import msgspec
@@ -84,6 +85,12 @@ class Emission(Struct, frozen=True):
     order: CustomerOrder | None
 
 
+@lru_cache(maxsize=8192)
+def _decimal128(digits: str) -> Decimal128:
+    """Remembered, by the exact digits: prices come again, and to make one was half of a document's encoding."""
+    return Decimal128(digits)
+
+
 class DecimalCodec(TypeCodec):
     """Money is Decimal here and Decimal128 in MongoDB, so that sums and comparisons work there."""
 
@@ -92,7 +99,7 @@ class DecimalCodec(TypeCodec):
 
     def transform_python(self, value: Decimal) -> Decimal128:
         """To MongoDB."""
-        return Decimal128(value)
+        return _decimal128(str(value))
 
     def transform_bson(self, value: Decimal128) -> Decimal:
         """From MongoDB."""
