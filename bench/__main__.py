@@ -16,10 +16,13 @@ import asyncio
 import sys
 
 import uvloop
+from aiokafka.errors import KafkaError
+from pymongo.errors import PyMongoError
 from rich.console import Console
 
 from bench import budget, commands, drain, latency, queries, report, servers, start, stream, tools
 from snacks import logs
+from snacks.cdc.topics import TopicError
 from snacks.platform import PlatformError
 
 SUITES = {
@@ -52,7 +55,7 @@ def main() -> None:
     logs.setup(settings, quiet=True)
     try:
         result = uvloop.run(SUITES[options.suite].run(options, console))
-    except PlatformError as error:
+    except (PlatformError, TopicError, KafkaError, PyMongoError) as error:
         Console(stderr=True).print(f"[red]bench:[/] {error}", highlight=False)
         sys.exit(1)
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -87,7 +87,7 @@ class Emission(Struct, frozen=True):
 
 @lru_cache(maxsize=8192)
 def _decimal128(digits: str) -> Decimal128:
-    """Remembered, by the exact digits: prices come again, and to make one was half of a document's encoding."""
+    """Remembered by its digits: prices come again, and making one was half of a document's encoding."""
     return Decimal128(digits)
 
 
