@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from snacks import app as application
-from snacks import cli_letters, cli_platform, cli_repair, config, demo, logs, platform, watch
+from snacks import cli_flink, cli_letters, cli_platform, cli_repair, config, demo, logs, platform, watch
 from snacks.cdc import connector as cdc_connector
 from snacks.cdc import topics as cdc_topics
 from snacks.cdc.connector import ConnectorStatus
 from snacks.domain.values import OrderStatus
+from snacks.flink import FlinkError
 from snacks.report import connectors_table, servers_table, topics_table
 
 cli = typer.Typer(
@@ -44,6 +45,7 @@ cli.add_typer(cli_platform.platform_cli, name="platform")
 for more in (cli_repair.cli, cli_letters.cli, cli_platform.cli):
     cli.registered_commands += more.registered_commands
 cli.add_typer(cli_letters.letters_cli, name="dead-letters")
+cli.add_typer(cli_flink.flink_cli, name="flink")
 console = Console()
 
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
@@ -313,6 +315,7 @@ def main() -> None:
         application.AppError,
         cdc_connector.ConnectorError,
         cdc_topics.TopicError,
+        FlinkError,
     ) as error:
         Console(stderr=True).print(f"[red]snacks:[/] {escape(str(error))}", highlight=False)
         sys.exit(1)

@@ -17,7 +17,7 @@ from snacks.cdc import connector, topics
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.feed import Feed
-from snacks.flink import FlinkEngine
+from snacks.flink import FlinkEngine, FlinkStatus
 from snacks.http.explain import Explainer
 from snacks.http.health import Check, NotReady, Readiness, actors_check
 from snacks.http.letters import LetterCounts
@@ -47,7 +47,7 @@ class System:
         self.settings = settings
         self.answers = settings.role != "actors"
         self.folds = settings.role != "http" and settings.engine == "actors"
-        self.flink = FlinkEngine(settings) if settings.role != "http" and settings.engine == "flink" else None
+        self.flink = FlinkEngine(settings) if settings.engine == "flink" else None
         self.tables = Tables(settings)
         self.documents = Documents(settings.mongo, settings.mongo_database)
         place = f"snacks-{socket.gethostname()}-{settings.http_ports[0]}"  # one process only can listen there
@@ -69,6 +69,7 @@ class System:
             actors=self.actors,
             group=Recent(lambda: members.describe(settings), GROUP_KEPT),
             feed=lambda: self.feed.status() if self.answers else None,
+            flink=self._flink_status,
         )
         self._topics = Recent(lambda: topics.describe(settings), TOPICS_KEPT)
         self._waiting: dict[str, str] = {}
@@ -84,7 +85,7 @@ class System:
             checks.append(Check("connector", self._ask_connector))
         if self.folds:
             checks.append(actors_check(self.host.status))
-        if self.flink:
+        if self.flink and self.settings.role != "http":
             checks.append(Check("flink", self._ask_flink))
         if self.answers:
             checks.append(Check("stream", self._ask_stream))
@@ -110,7 +111,7 @@ class System:
             ready = step("topics", lambda: topics.ensure(self.settings))
             if self.folds:
                 group.create_task(after(self.host.run, documents, ready))
-            if self.flink:
+            if self.flink and self.settings.role != "http":
                 group.create_task(after(self.flink.run, documents, ready))
             if self.settings.role != "http":
                 group.create_task(after(self._connect, tables, ready))
@@ -192,8 +193,11 @@ class System:
             raise NotReady(f"{state.state} {state.problem}")
         return state.state
 
+    async def _flink_status(self) -> FlinkStatus | None:
+        return await self.flink.status() if self.flink else None
+
     async def _ask_flink(self) -> str:
-        status = await self.flink.status() if self.flink else None
+        status = await self._flink_status()
         if status and status.problem:
             raise NotReady(status.problem)
         return f"job {status.job.id} and sink connector run" if status else ""

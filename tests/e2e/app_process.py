@@ -33,10 +33,10 @@ class App:
         self.log = settings.state_dir / "logs" / "app.log"
         self.child: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> None:
-        """Start it and wait until it says that it is ready."""
+    async def start(self, within: float = 90) -> None:
+        """Start it and wait until it says that it is ready, for so many seconds."""
         self.launch()
-        await until(self.ready, within=90, every=0.1)
+        await until(self.ready, within=within, every=0.1)
 
     def launch(self) -> None:
         """Start it; do not wait."""
@@ -72,11 +72,11 @@ class App:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[App]:
+async def serving(settings: Settings, within: float = 90) -> AsyncIterator[App]:
     """An app that is ready, stopped at the end."""
     app = App(settings)
     try:
-        await app.start()
+        await app.start(within)
         yield app
     finally:
         await app.stop()

@@ -13,6 +13,8 @@ from msgspec.structs import replace
 from snacks.actors.status import GroupStatus, HostStatus, MemberStatus, ShardStatus
 from snacks.cdc.topics import AGGREGATES, CDC_TOPICS, CHECKPOINTS, DEAD_LETTERS
 from snacks.feed import FeedStatus
+from snacks.flink import FlinkStatus
+from snacks.flink.job import Job
 from snacks.http import pages, topology
 from snacks.http.topology import Facts, Node, Observer, Topology, build
 
@@ -36,6 +38,9 @@ FACTS = Facts(
     feed=FeedStatus("", 20, 4),
 )
 AWAY = OSError("connection refused")
+
+
+FLINK = FlinkStatus(Job(id="1", state="RUNNING", running=6, tasks=6), "RUNNING", "")
 
 
 def node(drawn: Topology, name: str) -> Node:
@@ -163,12 +168,16 @@ def client(**asks: Any) -> AsyncTestClient[Litestar]:
     async def group() -> GroupStatus:
         return GROUP
 
+    async def flink() -> None:
+        return None
+
     given = {
         "rows": rows,
         "connector": connector,
         "records": records,
         "orders": orders,
         "group": group,
+        "flink": flink,
     } | asks
     observer = Observer(**given, role="all", actors=lambda: HOST, feed=lambda: FACTS.feed)
     dependencies = {"observer": Provide(lambda: observer, sync_to_thread=False)}
@@ -223,3 +232,12 @@ async def test_a_server_that_fails_or_is_silent_does_not_hide_the_others(
         "Queries: need MongoDB",
     ]
     assert next(one for one in answer["nodes"] if one["id"] == "payment")["counts"] == {"records": 7}
+
+
+def test_the_flink_engine_stands_where_the_actors_would_and_keeps_no_topics_of_theirs() -> None:
+    drawn = build(replace(FACTS, actors=None, flink=FLINK))
+    assert (node(drawn, "actors").title, node(drawn, "actors").health) == ("Flink SQL", "ok")
+    assert {edge.target for edge in drawn.edges if edge.source == "actors"} == {"mongodb", "aggregates"}
+    failed = build(replace(FACTS, flink=replace(FLINK, problem="the Flink job: FAILED: java.lang.Boom")))
+    assert "Flink SQL: the Flink job: FAILED: java.lang.Boom" in failed.problems
+    assert node(build(replace(FACTS, flink=AWAY)), "actors").health == "trouble"

@@ -20,6 +20,7 @@ from snacks.domain.cards import mask_cards
 from snacks.domain.order import ROWS
 from snacks.domain.values import OrderStatus
 from snacks.feed import FeedStatus
+from snacks.flink import FlinkStatus
 from snacks.http.errors import documented
 from snacks.http.pages import page
 from snacks.http.recent import Recent, within
@@ -28,6 +29,8 @@ Health = Literal["ok", "trouble", "unknown"]
 Counts = Mapping[str, int]
 
 TIMEOUT = 2.0
+STORED = 5
+"""The stage of what the engine writes."""
 
 
 class Node(Struct, frozen=True):
@@ -73,7 +76,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     `rows`: rows per MySQL table. `records`: records per topic, by its full name. `connector`: the state
     of the Debezium connector and its task, `RUNNING` if all is well, else state and reason.
     `orders`: MongoDB documents per order status. `actors`: None if this process folds nothing.
-    `group`: all processes that fold. `feed`: of this process; None if it only folds.
+    `group`: all processes that fold. `feed`: of this process; None if it only folds. `flink`: job and sink
+    connector of that engine; None if the actors fold.
     """
 
     role: str = "all"
@@ -84,6 +88,7 @@ class Facts(Struct, frozen=True, kw_only=True):
     actors: HostStatus | None
     group: GroupStatus | BaseException
     feed: FeedStatus | None
+    flink: FlinkStatus | BaseException | None = None
 
 
 def build(facts: Facts) -> Topology:
@@ -95,11 +100,10 @@ def build(facts: Facts) -> Topology:
         _counted(Node("mysql", 1, "MySQL", "command tables"), facts.rows, tables),
         _connector(Node("debezium", 2, "Debezium", "Kafka Connect"), facts.connector),
         *(_topic(Node(table, 3, table, "CDC topic"), records, table) for table in tables),
-        _actors(Node("actors", 4, "Order actors", "one per order"), facts.actors, facts.group),
-        _counted(Node("mongodb", 5, "MongoDB", "customer orders"), facts.orders, list(OrderStatus)),
-        _topic(Node("aggregates", 5, "aggregates", "compacted topic"), records, AGGREGATES),
-        _topic(Node("checkpoints", 5, "checkpoints", "compacted topic"), records, CHECKPOINTS),
-        _topic(Node("dead-letters", 5, "dead letters", "topic"), records, DEAD_LETTERS),
+        _engine(facts),
+        _counted(Node("mongodb", STORED, "MongoDB", "customer orders"), facts.orders, list(OrderStatus)),
+        _topic(Node("aggregates", STORED, "aggregates", "compacted topic"), records, AGGREGATES),
+        *([] if facts.flink else _kept_by_actors(records)),
         _http(Node("queries", 6, "Queries", "HTTP", detail="GET /api/orders"), "MongoDB", facts.orders),
         _stream(Node("stream", 6, "Stream", "WebSocket, events"), facts.feed),
     ]
@@ -108,7 +112,7 @@ def build(facts: Facts) -> Topology:
         ("mysql", "debezium"),
         *(("debezium", table) for table in tables),
         *((table, "actors") for table in tables),
-        *(("actors", sink) for sink in ("mongodb", "aggregates", "checkpoints", "dead-letters")),
+        *(("actors", node.id) for node in nodes if node.stage == STORED),
         ("mongodb", "queries"),
         ("aggregates", "stream"),
     ]
@@ -122,6 +126,25 @@ def build(facts: Facts) -> Topology:
         facts.group if isinstance(facts.group, GroupStatus) else None,
         facts.actors.member_id if facts.actors else "",
     )
+
+
+def _engine(facts: Facts) -> Node:
+    """What folds; in the picture it is the same place, whichever engine it is."""
+    if facts.flink is None:
+        return _actors(Node("actors", 4, "Order actors", "one per order"), facts.actors, facts.group)
+    blank = Node("actors", 4, "Flink SQL", "one job, and MongoDB's sink connector")
+    if isinstance(facts.flink, BaseException):
+        return replace(blank, health="trouble", detail=_said(facts.flink))
+    counts = {"tasks running": facts.flink.job.running}
+    problem = mask_cards(facts.flink.problem)[:300]
+    return replace(blank, health="trouble" if problem else "ok", detail=problem, counts=counts)
+
+
+def _kept_by_actors(records: Counts | BaseException) -> list[Node]:
+    return [
+        _topic(Node("checkpoints", STORED, "checkpoints", "compacted topic"), records, CHECKPOINTS),
+        _topic(Node("dead-letters", STORED, "dead letters", "topic"), records, DEAD_LETTERS),
+    ]
 
 
 def _said(error: BaseException) -> str:
@@ -216,16 +239,17 @@ class Observer:
         actors: Callable[[], HostStatus | None],
         group: Callable[[], Awaitable[GroupStatus]],
         feed: Callable[[], FeedStatus | None],
+        flink: Callable[[], Awaitable[FlinkStatus | None]],
         keep: float = 1.0,
     ) -> None:
-        self._asks = (rows, connector, records, orders, group)
+        self._asks = (rows, connector, records, orders, group, flink)
         self._role, self._here = role, (actors, feed)
         self.topology = Recent(self._observe, keep)
 
     async def _observe(self) -> Topology:
         asked: list[Any] = [within(TIMEOUT, ask) for ask in self._asks]
         actors, feed = self._here
-        rows, connector, records, orders, group = await asyncio.gather(*asked, return_exceptions=True)
+        rows, connector, records, orders, group, flink = await asyncio.gather(*asked, return_exceptions=True)
         return build(
             Facts(
                 role=self._role,
@@ -236,6 +260,7 @@ class Observer:
                 actors=actors(),
                 group=group,
                 feed=feed(),
+                flink=flink,
             )
         )
 
