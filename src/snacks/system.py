@@ -17,7 +17,7 @@ from snacks.cdc import connector, topics
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.feed import Feed
-from snacks.flink import FlinkEngine, FlinkStatus
+from snacks.flink import FlinkEngine, FlinkStatus, sink
 from snacks.http.explain import Explainer
 from snacks.http.health import Check, NotReady, Readiness, actors_check
 from snacks.http.letters import LetterCounts
@@ -191,6 +191,8 @@ class System:
         state = await connector.status(self.settings)
         if not state.running:
             raise NotReady(f"{state.state} {state.problem}")
+        if self.folds and (await sink.status(self.settings)).state != connector.ABSENT:
+            raise NotReady("Flink's sink connector writes the same documents: ./snacks flink stop")
         return state.state
 
     async def _flink_status(self) -> FlinkStatus | None:

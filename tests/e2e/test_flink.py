@@ -227,9 +227,9 @@ async def test_sql_answers_the_paid_orders(app: App) -> None:
 
         await until(is_paid)
     query = "SELECT order_id, order_status, payment FROM customer_order WHERE order_status = 'PAID'"
-    argv = [sys.executable, "-m", "snacks", "flink", "sql", "--json", "-e", query]
+    argv = [sys.executable, "-m", "snacks", "flink", "sql", "--timeout=170", "--json", "-e", query]
     told = await asyncio.to_thread(
-        subprocess.run, argv, env=environment(app.settings), cwd=ROOT, capture_output=True, timeout=100
+        subprocess.run, argv, env=environment(app.settings), cwd=ROOT, capture_output=True, timeout=200
     )
     assert told.returncode == 0, told.stderr.decode()
     rows = {row["order_id"]: row for row in map(json.loads, told.stdout.splitlines())}
