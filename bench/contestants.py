@@ -13,11 +13,13 @@ from uuid import uuid4
 
 import psutil
 from msgspec import Struct
+from msgspec.structs import replace
 
 from bench import servers, tools
 from snacks import config
 from snacks.config import Settings
-from snacks.platform import PlatformError, process, status
+from snacks.platform import PlatformError, fetch, process, status
+from snacks.platform.servers import OPENED
 
 ROOT = Path(__file__).parents[1]
 RIVALS = Path(__file__).parent / "rivals"
@@ -51,12 +53,35 @@ def ours(name: str, *, processes: int = 1, documents: bool = False) -> Contestan
 def streams(name: str, *options: str) -> Contestant:
     def argv(settings: Settings, folder: Path, app: str) -> list[str | Path]:
         return [
-            *tools.java(settings, "streams", "-Xmx1g"),
+            *tools.java(
+                settings, "streams", [tools.jars(settings, "streams"), fetch(settings).kafka], "-Xmx1g"
+            ),
             "rival.CustomerOrders",
             f"--bootstrap={settings.kafka}",
             f"--app={app}",
             f"--state={folder / 'state'}",
             *options,
+        ]
+
+    return Contestant(name, argv)
+
+
+def flink(name: str, form: str) -> Contestant:
+    def argv(settings: Settings, folder: Path, app: str) -> list[str | Path]:
+        jars = fetch(replace(settings, engine="flink")).flink
+        if jars is None:
+            raise PlatformError("Flink was not fetched.")
+        temporary = folder / "tmp"
+        temporary.mkdir(exist_ok=True)
+        return [
+            *tools.java(settings, "flink", [jars], "-Xmx2g", *OPENED, f"-Djava.io.tmpdir={temporary}"),
+            "rival.SqlOrders",
+            f"--bootstrap={settings.kafka}",
+            f"--group={app}",
+            f"--sql={RIVALS / 'flink' / 'orders.sql'}",
+            f"--state={folder / 'state'}",
+            f"--form={form}",
+            "--minibatch=100 ms",
         ]
 
     return Contestant(name, argv)
@@ -83,6 +108,9 @@ CONTESTANTS = {
         "--threads=2",
         "--cache=104857600",
     ),
+    # In mini-batches: otherwise it writes each step. No checkpoints: those would cost it more.
+    "flink-flat": flink("Flink SQL, tuned", "flat"),
+    "flink-schemas": flink("Flink SQL, tuned", "schemas"),
     "quix": python("quixstreams", "quix.py"),
     "faust": python("faust-streaming", "faust_orders.py"),
 }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from snacks.config import Settings
@@ -76,7 +77,7 @@ def _fetch(pin: Artifact, folder: Path) -> None:
     shutil.rmtree(temporary)
 
 
-def java(settings: Settings, name: str, *flags: str) -> list[str | Path]:
+def java(settings: Settings, name: str, jars: Sequence[Path], *flags: str) -> list[str | Path]:
     """`java -cp ...` for a rival, whose sources in rivals/NAME are compiled at the first call.
 
     Raises:
@@ -86,7 +87,7 @@ def java(settings: Settings, name: str, *flags: str) -> list[str | Path]:
     sources = sorted((RIVALS / name).glob("*.java"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:10]
     classes = settings.state_dir / "rivals" / f"{name}-{digest}"
-    libraries = f"{jars(settings, name)}/*:{installed.kafka}/*"
+    libraries = ":".join(f"{folder}/*" for folder in jars)
     if not classes.exists():
         compiler = installed.java.path.resolve().with_name("javac")
         found = str(compiler) if compiler.exists() else shutil.which("javac")
