@@ -54,6 +54,7 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
         self._assigned: set[int] = set()
         self._shards: dict[int, Shard] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._draining: list[asyncio.Task[None]] = []
         self._committed: dict[TopicPartition, int] = {}
 
     def status(self) -> HostStatus:
@@ -247,7 +248,13 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
             return await group_consumer.seek(consumer, partition, offsets)
 
     async def _drain(self) -> None:
-        shards, tasks = list(self._shards.values()), list(self._tasks.values())
+        """Let the shards end, also those that are being drained already.
+
+        A rebalance may come while this process leaves: it must not give away a shard that is in its cycle.
+        """
+        shards = list(self._shards.values())
+        tasks = [task for task in (*self._draining, *self._tasks.values()) if not task.done()]
+        self._draining = tasks
         self._shards, self._tasks, self._committed, self._assigned = {}, {}, {}, set()
         for shard in shards:
             shard.drain()

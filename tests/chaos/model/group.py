@@ -35,6 +35,8 @@ class Group:
         """Be a member; the answer comes when the rebalance ends."""
         if member not in self.members:
             self.members.append(member)
+        if member.silent:
+            self.watch(member)  # its request came after its end
         answer = self._joining[member] = self._net.loop.create_future()
         if not self._rebalancing:
             self.rebalance()

@@ -13,8 +13,10 @@ from tests.chaos.model.runner import Report, play_all, play_until_wrong, workers
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES") or (50_000 if os.environ.get("CI") else 4_000))
 SEED = int(os.environ.get("MODEL_SEED") or 1)
-PINNED: tuple[int, ...] = ()
-"""Seeds that failed once. A line beside each says what it found."""
+PINNED = (
+    30921,  # a rebalance gave a shard away while the process that left still finished its cycle
+)
+"""Seeds that failed once, and what each found."""
 
 ENOUGH = 8_000
 """Histories in which each planted bug must be found. The rarest takes some 600 on average."""
