@@ -14,6 +14,9 @@ POLL_SECONDS = 0.1
 ERROR_LENGTH = 1200
 
 
+START = "Start it: ./snacks up --engine flink"
+
+
 class FlinkError(Exception):
     """Flink is away, or refuses; says which, and why."""
 
@@ -102,7 +105,7 @@ async def _send(client: httpx.AsyncClient, method: str, path: str, body: object 
         answer = await client.request(method, path, json=body)
         said = answer.json()
     except httpx.HTTPError as error:
-        raise FlinkError(f"Flink's SQL gateway at {client.base_url} does not answer: {error!r}") from error
+        raise FlinkError(f"the SQL gateway {client.base_url} does not answer: {error!r}. {START}") from error
     except ValueError:
         raise FlinkError(f"{client.base_url} is no SQL gateway: {path} answers no JSON") from None
     if answer.is_success:

@@ -14,7 +14,7 @@ import structlog
 from msgspec import Struct
 
 from snacks.config import Settings
-from snacks.flink.gateway import FlinkError, Session, reason, session
+from snacks.flink.gateway import START, FlinkError, Session, reason, session
 
 log = structlog.get_logger(__name__)
 
@@ -214,4 +214,4 @@ async def _get(settings: Settings, path: str, method: str = "GET") -> Any:
             answer.raise_for_status()
             return answer.json()
     except (httpx.HTTPError, ValueError) as error:
-        raise FlinkError(f"Flink's job manager at {url} does not answer: {error!r}") from error
+        raise FlinkError(f"Flink's job manager {url} does not answer: {error!r}. {START}") from error
