@@ -9,6 +9,9 @@
 | queries | by id and by status at a million documents, with the plans |
 | stream | thousands of WebSocket subscribers, hundreds of changes a second |
 | start | all servers and the app, cold and warm |
+| outages | seconds until the app is well again after a server was away |
+| handover | seconds for which a shard has no owner |
+| restore | seconds and memory until a new owner has its orders, and what an idle order costs |
 """
 
 import argparse
@@ -20,7 +23,21 @@ from aiokafka.errors import KafkaError
 from pymongo.errors import PyMongoError
 from rich.console import Console
 
-from bench import budget, commands, drain, latency, queries, report, servers, start, stream, tools
+from bench import (
+    budget,
+    commands,
+    drain,
+    handover,
+    latency,
+    outages,
+    queries,
+    report,
+    restore,
+    servers,
+    start,
+    stream,
+    tools,
+)
 from snacks import logs
 from snacks.cdc.topics import TopicError
 from snacks.platform import PlatformError
@@ -33,6 +50,9 @@ SUITES = {
     "queries": queries,
     "stream": stream,
     "start": start,
+    "outages": outages,
+    "handover": handover,
+    "restore": restore,
 }
 
 

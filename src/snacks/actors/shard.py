@@ -250,6 +250,8 @@ class Shard:
         self._state = state
 
     def _fail(self, reason: str) -> None:
+        self._to(State.FENCING)  # it takes no more records, and what it has is read again
+        self._inbox.clear()
         self._reason = reason[:300]
         log.warning("shard starts over", shard=self.partition, reason=self._reason)
 
