@@ -1,8 +1,9 @@
 """How long a shard has no owner when a process is stopped, killed or restarted beside another one.
 
-Two processes that only fold. `restart`: the one is stopped properly and started again, then the other (a rolling
-restart). `kill`: the same with kill -9. `stop`: it is stopped and stays away; `loss`: killed, and it stays away.
-A shard has an owner while a process says that it runs it; asked every 50 ms. `longest` and `mean` are of all shards.
+Two processes that only fold. `restart`: one is stopped properly and started again, then the other (a rolling
+restart). `kill`: the same with kill -9. `stop`: one is stopped and stays away. `loss`: it is killed and stays
+away. A shard has an owner while a process says that it runs it; asked every 50 ms. The longest time of each
+shard counts: `longest` is the longest of all shards, `mean` their mean.
 """
 
 import argparse

@@ -3,14 +3,16 @@
 import asyncio
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
+from pymongo.errors import NetworkTimeout
 from tests.given import item, payment, place, value
 from tests.integration.test_actors import actors, everything, given, produce, runs, status_of_is, total
 from tests.waiting import until
@@ -19,7 +21,7 @@ from snacks.actors import OrderHost, shard
 from snacks.actors.host import POLL_RECORDS
 from snacks.cdc.topics import AGGREGATES
 from snacks.config import Settings
-from snacks.documents import Documents
+from snacks.documents import Documents, Emission
 from snacks.domain.order import CustomerOrder
 from snacks.platform import Platform
 
@@ -105,6 +107,26 @@ async def test_while_mongodb_is_frozen_what_waits_is_bounded_and_nothing_is_lost
         await until(runs(host, given.partitions))
     async with Documents(given.mongo, given.mongo_database) as documents:
         assert sum((await documents.counts()).values()) == 6_000
+
+
+async def test_a_mongodb_that_is_too_slow_for_a_whole_cycle_gets_smaller_ones(
+    given: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emit = Documents.emit
+    sizes: list[int] = []
+
+    async def slow(self: Documents, emissions: Sequence[Emission], *more: Any) -> None:
+        sizes.append(len(emissions))
+        if len(emissions) > 400:
+            raise NetworkTimeout("it takes too long")
+        await emit(self, emissions, *more)
+
+    monkeypatch.setattr(Documents, "emit", slow)
+    await produce(given, *[value(make(f"kit-{n}")) for n in range(2_000) for make in (item, place)])
+    async with actors(given) as host:
+        await until(lambda: "MongoDB is too slow" in host.status().reason)
+        await until(lambda: total(host, "folded") == 4_000, within=60)
+    assert max(sizes) > 400
 
 
 async def test_a_broker_that_was_frozen_past_the_session_is_read_on_from_without_a_restart(

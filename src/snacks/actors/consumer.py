@@ -1,7 +1,7 @@
 """The member of the consumer group: how it is made, where it reads, and how it goes."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -16,6 +16,10 @@ from snacks.config import Settings
 log = structlog.get_logger(__name__)
 
 HEARTBEAT = 1.0
+
+StartReading = Callable[[int, dict[str, int]], Awaitable[tuple[dict[str, int], dict[str, int]]]]
+"""Makes the consumer read a shard's partitions from these next offsets by topic on. Returns those that it
+took (records may be gone), and the ends of the topics now."""
 
 
 def member(

@@ -1,6 +1,6 @@
 """The orders of one shard in memory: most as encoded bytes, the busy ones as actors."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -44,6 +44,25 @@ class Batch(Struct):
     letters: list[Entry] = []
     repeated: int = 0
     folded: int = 0
+
+
+def portion(
+    waiting: Collection[ConsumerRecord], most: int, offsets: Mapping[str, int], ahead: Mapping[str, int]
+) -> int:
+    """How many of the records that wait to fold now: `most`, but at least as far as the documents are.
+
+    `ahead`: the next offsets by topic that a former owner's documents stand for: reached in one step.
+    """
+    count = min(len(waiting), most)
+    left = {topic for topic, offset in ahead.items() if offsets.get(topic, 0) < offset}
+    if not left:
+        return count
+    for number, record in enumerate(waiting, 1):
+        if record.offset + 1 >= ahead.get(record.topic, 0):
+            left.discard(record.topic)
+            if not left:
+                return max(count, number)
+    return len(waiting)
 
 
 def read(

@@ -10,7 +10,7 @@ Partition p of every topic together is shard p; one process owns it at a time (d
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import structlog
@@ -18,8 +18,9 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from snacks.actors.checkpoint import Checkpoint
+from snacks.actors.consumer import StartReading
 from snacks.actors.order import Outcome
-from snacks.actors.orders import Orders, aggregates, checkpoints, read
+from snacks.actors.orders import Orders, aggregates, checkpoints, portion, read
 from snacks.actors.sources import TopicRemade
 from snacks.actors.status import LEGAL, ShardStatus, State
 from snacks.config import Settings
@@ -27,20 +28,22 @@ from snacks.documents import Claim, Documents, DocumentsUnavailable, Emission, S
 
 log = structlog.get_logger(__name__)
 
-CYCLE_RECORDS = 10_000
+CYCLE_RECORDS, SMALLEST_CYCLE = 10_000, 100
 """Records folded between two commits: about 100 ms of work, so that the loop stays responsive. With half as
-many a drain writes a quarter more documents: an order is written once a cycle."""
+many a drain writes a quarter more documents: an order is written once a cycle. After a time-out there are
+fewer: servers that are too slow for so many at once would be so again, and for ever."""
 
 BACKLOG_RECORDS = 12_000
 """Records that may wait in a shard (about 1 KB each); above it the host pauses the shard's partitions."""
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 2.0
-PROGRESS_EVERY = 2.0
-"""Seconds between two lines of log about a restore."""
+TOO_SLOW = 2
+"""Writes that ran out of time although MongoDB answers, until the shard starts over with smaller cycles."""
+PROGRESS_EVERY = 2.0  # seconds between two lines of log about a restore
 
-StartReading = Callable[[int, dict[str, int]], Awaitable[tuple[dict[str, int], dict[str, int]]]]
-"""Makes the consumer read a shard's partitions from these next offsets by topic on. Returns those that it
-took (records may be gone), and the ends of the topics now."""
+
+class TooMuch(Exception):  # noqa: N818  (a state, named like one)
+    """MongoDB answers, but does not get through with the write in time."""
 
 
 class Shard:
@@ -75,6 +78,7 @@ class Shard:
         self._received: dict[str, int] = {}
         self._inbox: deque[ConsumerRecord] = deque()
         self._in_cycle = False
+        self._most = CYCLE_RECORDS
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
         self._progress = (0, 0)
@@ -103,9 +107,8 @@ class Shard:
     @property
     def busy(self) -> bool:
         """True if it has something to do now."""
-        if self._state is not State.RUNNING:
-            return True
-        return self._in_cycle or bool(self._inbox and self._caught_up)
+        work = self._in_cycle or (self._inbox and self._caught_up)
+        return self._state is not State.RUNNING or bool(work)
 
     def has(self, order_id: str) -> bool:
         """True if the order lives here."""
@@ -143,9 +146,13 @@ class Shard:
                     self._fail("another process took this shard over")
                 except TopicRemade as error:
                     self._fail(f"{error} was made anew")
+                except TooMuch:
+                    self._most = max(SMALLEST_CYCLE, self._most // 2)
+                    self._fail(f"MongoDB is too slow: at most {self._most} records at once now")
                 except DocumentsUnavailable as error:
                     self._fail(f"MongoDB does not answer: {error}")
                 except (KafkaError, TimeoutError) as error:
+                    self._most = max(SMALLEST_CYCLE, self._most // 2)
                     self._fail(f"the broker does not answer: {error!r}")
                 except Exception as error:
                     log.exception("shard failed", shard=self.partition)
@@ -195,8 +202,7 @@ class Shard:
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
-        # The first cycle goes at least as far as a former owner's documents do, in one step.
-        count = len(self._inbox) if self._ahead else min(len(self._inbox), CYCLE_RECORDS)
+        count = portion(self._inbox, self._most, self.offsets, self._ahead)
         records = [self._inbox.popleft() for _ in range(count)]
         batch = read(records, self.offsets, self._marks)
         outcomes = await self._orders.fold(batch)
@@ -206,6 +212,7 @@ class Shard:
         published = aggregates(outcomes, batch, stored=time.time_ns() // 1_000_000)
         await self._checkpoint.commit(states, published, batch.letters, batch.offsets, batch.marks)
         self.offsets, self._marks, self._ahead = batch.offsets, batch.marks, {}
+        self._most = min(CYCLE_RECORDS, self._most * 2)
         self._orders.settle(states)
         self.steps += 1
         self._count(
@@ -217,13 +224,18 @@ class Shard:
         )
 
     async def _emit(self, outcomes: dict[str, Outcome], offsets: dict[str, int]) -> bool:
-        """Write the documents, waiting while MongoDB is away. False if drained before it was possible."""
+        """Write the documents, waiting while MongoDB is away. False if drained before it was possible.
+
+        Raises:
+            TooMuch: MongoDB is there, and still they cannot be written in time.
+        """
         emissions = [
             Emission(order_id, outcome.state.revision, outcome.order)
             for order_id, outcome in outcomes.items()
             if outcome.order is not None or outcome.forget
         ]
         pause = RETRY_FIRST
+        too_slow = 0
         while emissions:
             self.steps += 1
             try:
@@ -232,6 +244,9 @@ class Shard:
                 if self._reason == "":
                     log.warning("MongoDB is away, waiting", shard=self.partition, error=str(error)[:200])
                 self._reason = f"MongoDB does not answer: {str(error)[:200]}"
+                too_slow += error.timeout and await self._mongodb_answers()
+                if too_slow >= TOO_SLOW:
+                    raise TooMuch from error
                 await self._wait(pause)
                 pause = min(pause * 2, RETRY_LONGEST)
                 if self._drain.is_set():
@@ -240,6 +255,12 @@ class Shard:
                 self._reason = ""
                 break
         return True
+
+    async def _mongodb_answers(self) -> bool:
+        with suppress(DocumentsUnavailable):
+            await self._documents.ping()
+            return True
+        return False
 
     # ── small things ─────────────────────────────────────────────────────────────────────────────
 

@@ -185,7 +185,10 @@ class Admin:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def command(self, command: Mapping[str, Any]) -> None:
+    async def command(self, command: Mapping[str, Any] | str) -> None:
+        if isinstance(command, str):
+            await self._client.ask(command, lambda: None)
+            return
         for one in command["killSessions"]:
             await self._client.ask("kill session", partial(self._client.server.kill, one["id"]))
 
