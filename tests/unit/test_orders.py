@@ -1,11 +1,14 @@
 """The shard's orders: actors, passivation, dead letters. No broker, no MongoDB."""
 
+import gc
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
 from tests.given import EPOCH, PREFIX, Log, item, payment, place, value
 
+from snacks.actors import orders as orders_module
 from snacks.actors.order import Outcome
 from snacks.actors.orders import ACTIVE_ACTORS, Batch, Orders, checkpoints, portion, read
 from snacks.actors.orders import aggregates as published
@@ -209,3 +212,23 @@ def test_a_cycle_takes_no_more_than_its_most_unless_documents_are_further() -> N
     assert portion(records, 4, {}, {items: 7}) == 7
     assert portion(records, 4, {}, {items: 2, places: 1}) == 11
     assert portion(records[5:], 2, {items: 5}, {items: 5}) == 2, "it is there already"
+
+
+async def test_an_idle_order_costs_its_encoded_bytes_and_little_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders_module, "ACTIVE_ACTORS", 0)
+    shard, log, count = orders(), Log(), 2_000
+    await cycle(shard, log.rows(item("first"), place("first")))
+    records = [one for n in range(count) for one in log.rows(item(f"kit-{n:06}"), place(f"kit-{n:06}"))]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        await cycle(shard, records)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    kept = shard._states["kit-000000"]
+    assert type(kept) is bytes
+    assert not shard._actors
+    # Beside the bytes: their header, the order id, and a place in the dictionary.
+    assert held / count < len(kept) + 33 + 60 + 150
