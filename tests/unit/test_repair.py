@@ -1,6 +1,7 @@
 """What repair knows of one order: partitions, differences, and the records that put it right."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import bson
@@ -23,7 +24,7 @@ from snacks.repair.evidence import Evidence, by_fold, by_mysql, rows_of, same_co
 from snacks.repair.partition import murmur, partition_of
 from snacks.repair.rows import Moment, Rows
 from snacks.repair.sample import Drift, DriftStatus
-from snacks.repair.spool import Known
+from snacks.repair.spool import Known, Spool
 from snacks.repair.stored import CODEC, document, opened
 
 LATER = Moment(EPOCH + 60_000, (1, 9_000))
@@ -289,6 +290,15 @@ async def test_whatever_is_held_and_whatever_is_true_the_repair_ends_at_the_trut
     one = judged(state_of(*held), *rows.values())
     state, _ = await repaired(one) if one.differs() else (one.state, None)
     assert {key: kept.row for key, kept in rows_of(state).items()} == mysql(*rows.values()).rows
+
+
+def test_an_order_that_two_processes_hold_in_two_partitions_is_told(tmp_path: Path) -> None:
+    with Spool(tmp_path / "spool.db") as spool:
+        spool.states({"kit-1": (2, b"{}"), "kit-2": (2, b"{}"), "kit-3": (2, b"{}")})
+        spool.states({"kit-1": (2, b"{}"), "kit-2": (5, b"{}")})
+        spool.states({"kit-3": (2, None)})
+        spool.states({"kit-3": (5, b"{}")})  # it moved
+        assert spool.splits(10) == {"kit-2": (2, 5)}
 
 
 # ── the sampled check ────────────────────────────────────────────────────────────────────────────

@@ -98,6 +98,10 @@ async def reconcile(
         async with Actors(settings, spool) as actors, Stored(settings) as stored:
             await actors.catch_up(lambda n, total: step("read from the topics", n, total))
             report = Report()
+            report.notes += [
+                f"{one} has a state in partitions {first} and {second}: the connector must route by order id"
+                for one, (first, second) in spool.splits(PAGE).items()
+            ]
             truth = MySQL(settings, spool, stored, report)
             comparison = Comparison(settings, spool, actors, truth, step)
             comparison.report = report

@@ -13,7 +13,9 @@ from msgspec import Struct
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
-    id TEXT PRIMARY KEY, partition INTEGER, state BLOB, topic BLOB, folded BLOB, folded_partition INTEGER);
+    id TEXT PRIMARY KEY, partition INTEGER, state BLOB, topic BLOB, folded BLOB, folded_partition INTEGER,
+    split INTEGER);
+CREATE INDEX IF NOT EXISTS splits ON orders (id) WHERE split IS NOT NULL;
 CREATE TABLE IF NOT EXISTS offsets (
     topic TEXT, partition INTEGER, next INTEGER, PRIMARY KEY (topic, partition));
 CREATE TABLE IF NOT EXISTS suspects (id TEXT PRIMARY KEY, evidence TEXT, stage INTEGER);
@@ -79,8 +81,20 @@ class Spool:
         self._file.executemany("INSERT OR REPLACE INTO offsets VALUES (?, ?, ?)", rows)
 
     def states(self, values: Mapping[str, tuple[int, bytes | None]]) -> None:
-        """Each order's partition and state as the checkpoint has them now."""
-        self._write("state", values, partition="partition")
+        """Each order's partition and state as the checkpoint has them now; a second partition is noted."""
+        rows = [(order_id, where, value) for order_id, (where, value) in values.items()]
+        self._file.executemany(
+            "INSERT INTO orders (id, partition, state) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
+            " SET split = CASE WHEN state NOTNULL AND excluded.state NOTNULL"
+            " AND partition <> excluded.partition THEN partition ELSE split END,"
+            " partition = excluded.partition, state = excluded.state",
+            rows,
+        )
+
+    def splits(self, number: int) -> dict[str, tuple[int, int]]:
+        """Orders, at most so many, that have a state in two partitions, and in which."""
+        query = "SELECT id, split, partition FROM orders WHERE split IS NOT NULL ORDER BY id LIMIT ?"
+        return {order_id: (one, other) for order_id, one, other in self._file.execute(query, (number,))}
 
     def aggregates(self, values: Mapping[str, tuple[int, bytes | None]]) -> None:
         """Each order's aggregate as the topic has it now."""
@@ -93,13 +107,10 @@ class Spool:
 
     def folded(self, values: Mapping[str, tuple[int, bytes | None]]) -> None:
         """Each order's state as a rebuild has it now."""
-        self._write("folded", values, partition="folded_partition")
-
-    def _write(self, column: str, values: Mapping[str, tuple[int, bytes | None]], partition: str) -> None:
         rows = [(order_id, where, value) for order_id, (where, value) in values.items()]
         self._file.executemany(
-            f"INSERT INTO orders (id, {partition}, {column}) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"  # noqa: S608
-            f" SET {partition} = excluded.{partition}, {column} = excluded.{column}",
+            "INSERT INTO orders (id, folded_partition, folded) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE"
+            " SET folded_partition = excluded.folded_partition, folded = excluded.folded",
             rows,
         )
 
