@@ -36,7 +36,7 @@ from snacks.platform import Platform, artifacts, running
 from snacks.story import CHAPTERS, Teller
 
 FLINK_OFFSET = 5800
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(480)  # the first one starts eight processes
 
 
 @pytest.fixture(scope="module")
