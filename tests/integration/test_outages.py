@@ -27,6 +27,8 @@ from snacks.platform import Platform
 
 __all__ = ["given"]  # the fixture
 
+pytestmark = pytest.mark.timeout(240)
+
 
 @asynccontextmanager
 async def frozen(lab: Platform, name: str) -> AsyncIterator[None]:
@@ -68,10 +70,10 @@ async def test_a_commit_that_timed_out_is_fenced_restored_and_folded_again_exact
             assert host.status().shards[0].state != "running"
         finally:
             lab.kill("kafka", signal.SIGCONT)
-        await until(runs(host, hasty.partitions), within=60)
+        await until(runs(host, hasty.partitions), within=90)
         assert host._shards[0]._checkpoint._producer not in (None, fenced)
         await produce(hasty, value(payment()))
-        await until(lambda: status_of_is(hasty, "PAID"))
+        await until(lambda: status_of_is(hasty, "PAID"), within=90)
         # MongoDB comes first, then the commit.
         await until(lambda: published_is(hasty, ["PENDING", "PAID"]))
 
@@ -103,7 +105,7 @@ async def test_while_mongodb_is_frozen_what_waits_is_bounded_and_nothing_is_lost
             assert most["waiting"] < 1_000 + POLL_RECORDS
             assert not host.status().ready
             assert len(host.status().shards) == len(members), "it stays in the group"
-        await until(lambda: total(host, "folded") == len(records), within=60)
+        await until(lambda: total(host, "folded") == len(records), within=90)
         await until(runs(host, given.partitions))
     async with Documents(given.mongo, given.mongo_database) as documents:
         assert sum((await documents.counts()).values()) == 6_000
@@ -124,8 +126,8 @@ async def test_a_mongodb_that_is_too_slow_for_a_whole_cycle_gets_smaller_ones(
     monkeypatch.setattr(Documents, "emit", slow)
     await produce(given, *[value(make(f"kit-{n}")) for n in range(2_000) for make in (item, place)])
     async with actors(given) as host:
-        await until(lambda: "MongoDB is too slow" in host.status().reason)
-        await until(lambda: total(host, "folded") == 4_000, within=60)
+        await until(lambda: "MongoDB is too slow" in host.status().reason, within=90)
+        await until(lambda: total(host, "folded") == 4_000, within=90)
     assert max(sizes) > 400
 
 
@@ -143,7 +145,7 @@ async def test_a_broker_that_was_frozen_past_the_session_is_read_on_from_without
             await asyncio.sleep(hasty.session_timeout)  # how long it is away, not a wait
             assert not host.status().ready
         await until(lambda: sent(hasty))
-        await until(lambda: status_of_is(hasty, "PAID"), within=60)
+        await until(lambda: status_of_is(hasty, "PAID"), within=90)
         await until(runs(host, hasty.partitions))
         await until(lambda: len(asyncio.all_tasks()) <= tasks + 5)  # none are left behind
 

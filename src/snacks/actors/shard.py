@@ -78,7 +78,7 @@ class Shard:
         self._received: dict[str, int] = {}
         self._inbox: deque[ConsumerRecord] = deque()
         self._in_cycle = False
-        self._most = CYCLE_RECORDS
+        self._most = self._tried = CYCLE_RECORDS
         self._wake = asyncio.Event()
         self._drain = asyncio.Event()
         self._progress = (0, 0)
@@ -147,12 +147,12 @@ class Shard:
                 except TopicRemade as error:
                     self._fail(f"{error} was made anew")
                 except TooMuch:
-                    self._most = max(SMALLEST_CYCLE, self._most // 2)
+                    self._shrink()
                     self._fail(f"MongoDB is too slow: at most {self._most} records at once now")
                 except DocumentsUnavailable as error:
                     self._fail(f"MongoDB does not answer: {error}")
                 except (KafkaError, TimeoutError) as error:
-                    self._most = max(SMALLEST_CYCLE, self._most // 2)
+                    self._shrink()
                     self._fail(f"the broker does not answer: {error!r}")
                 except Exception as error:
                     log.exception("shard failed", shard=self.partition)
@@ -203,6 +203,7 @@ class Shard:
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
         count = portion(self._inbox, self._most, self.offsets, self._ahead)
+        self._tried = count
         records = [self._inbox.popleft() for _ in range(count)]
         batch = read(records, self.offsets, self._marks)
         outcomes = await self._orders.fold(batch)
@@ -286,6 +287,10 @@ class Shard:
         if claim is not None:
             with suppress(DocumentsUnavailable):
                 await claim.release()
+
+    def _shrink(self) -> None:
+        """Fold half as many records at once as were too many."""
+        self._most = max(SMALLEST_CYCLE, min(self._most, self._tried) // 2)
 
     def _count(self, **more: int) -> None:
         for name, count in more.items():
