@@ -35,7 +35,7 @@ def settings() -> Settings:
 
 @asynccontextmanager
 async def platform(settings: Settings, console: Console, *names: str) -> AsyncIterator[Platform]:
-    """The real servers; those that are not named are stopped, for they would take part of the machine.
+    """The real servers of these names; others would take part of the machine.
 
     The broker gets memory and the optimizing compiler: the checkout's starts fast instead, and would hold
     back the rivals, who send much more through it than we do.
@@ -43,11 +43,8 @@ async def platform(settings: Settings, console: Console, *names: str) -> AsyncIt
     # This variable alone overrides what a command line says. Children that we start later do not get it.
     os.environ["_JAVA_OPTIONS"] = "-Xmx1g -XX:TieredStopAtLevel=4"
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    async with running(settings, console) as servers:
+    async with running(settings, console, names) as servers:
         del os.environ["_JAVA_OPTIONS"]
-        for name in reversed(ALL):
-            if name not in names:
-                await servers.stop(name)
         yield servers
 
 

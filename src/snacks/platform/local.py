@@ -5,7 +5,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import IO
 
 from rich.console import Console
@@ -115,8 +115,12 @@ class Platform:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, console: Console | None = None) -> AsyncIterator[Platform]:
+async def running(
+    settings: Settings, console: Console | None = None, only: Collection[str] = ()
+) -> AsyncIterator[Platform]:
     """The platform of this checkout: the one that runs, else one that lives as long as this context.
+
+    `only`: the names of the servers to start; all of them if there is none.
 
     Fetches what is missing first. The servers die with this process, however it dies. Enter it in the main
     thread (see `process.spawn`).
@@ -129,13 +133,17 @@ async def running(settings: Settings, console: Console | None = None) -> AsyncIt
         await asyncio.to_thread(wait_for_run, settings)
         yield Platform(settings, attached=True)
         return
-    async with owned(settings, console, lock) as platform:
+    async with owned(settings, console, lock, only=only) as platform:
         yield platform
 
 
 @contextlib.asynccontextmanager
 async def owned(
-    settings: Settings, console: Console | None, lock: IO[str], on_up: Callable[[], None] = lambda: None
+    settings: Settings,
+    console: Console | None,
+    lock: IO[str],
+    on_up: Callable[[], None] = lambda: None,
+    only: Collection[str] = (),
 ) -> AsyncIterator[Platform]:
     """What `running` does for the holder of `lock`. `on_up` is called before the run counts as running.
 
@@ -145,7 +153,7 @@ async def owned(
     with lock:
         ports.check(settings)  # before a long download
         installed = await _fetch(settings, console)
-        supervisor = Supervisor(settings, installed)
+        supervisor = Supervisor(settings, installed, only)
         error = ""
         try:
             try:

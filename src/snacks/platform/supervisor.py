@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import structlog
@@ -40,9 +40,10 @@ _log = structlog.get_logger(__name__)
 class Supervisor:
     """Keeps the servers of one checkout. Use from one event loop, in the thread that lives longest."""
 
-    def __init__(self, settings: Settings, installed: Installed) -> None:
+    def __init__(self, settings: Settings, installed: Installed, only: Collection[str] = ()) -> None:
+        """`only`: the names of the servers to keep; all of them if there is none."""
         self.settings = settings
-        self.servers = servers(settings, installed)
+        self.servers = [one for one in servers(settings, installed) if not only or one.name in only]
         ticks = process.start_ticks(os.getpid()) or 0
         self.run = state.Run(pid=os.getpid(), ticks=ticks, db=settings.db)
         for server in self.servers:
