@@ -78,13 +78,17 @@ async def everything(settings: Settings, topic: str) -> list[tuple[str, bytes | 
     """All committed records of a topic, key and value, to its end."""
     sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
     # To the very end, not to that of the last stable offset: a commit is acknowledged before it shows.
-    async with AIOKafkaConsumer(bootstrap_servers=settings.kafka) as anybody:
+    anybody = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
+    try:
+        await anybody.start()
         ends = await anybody.end_offsets(sources)
+    finally:
+        await anybody.stop()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
     )
-    await consumer.start()
     try:
+        await consumer.start()
         consumer.assign(sources)
         found = []
         for source in sources:
