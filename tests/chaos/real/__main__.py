@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 from rich.console import Console
+from rich.markup import escape
 from tests.chaos.real.conductor import play
 from tests.chaos.real.faults import KINDS, Fault
 from tests.chaos.real.harsh import FINALE, HARSH
@@ -19,6 +20,8 @@ from tests.chaos.real.plan import rounds
 from tests.chaos.real.report import Report
 
 from snacks import config, logs
+from snacks.config import SettingError
+from snacks.platform import PlatformError
 
 OFFSET = 3400
 """Beside the servers of `./snacks up`, unless a port offset is given."""
@@ -84,6 +87,9 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("Stopped, and everything with it.")
         return 130
+    except (PlatformError, SettingError) as error:
+        console.print(f"[red]chaos:[/] {escape(str(error))}", highlight=False)
+        return 1
 
 
 if __name__ == "__main__":

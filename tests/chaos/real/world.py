@@ -14,15 +14,17 @@ from aiokafka import ConsumerRecord
 from msgspec.structs import replace
 from tests.chaos.real.proxy import Link
 from tests.e2e.app_process import App, environment
+from tests.waiting import until
 
 from snacks.config import Settings
-from snacks.platform import Platform, process, running, servers, supervisor
+from snacks.platform import Platform, PlatformError, process, running, servers, supervisor
 from snacks.platform.servers import Server
 
 NAMES = ("a", "b")
 SERVERS = ("kafka", "database", "mongod", "connect")
 SESSION = 6.0
 """Seconds until the group takes a silent process for dead; the broker allows no less."""
+START = 300.0
 LISTENERS = (*NAMES, "c")
 """Who has a listener of the broker's, behind a proxy: both processes, and Connect with Debezium."""
 
@@ -105,9 +107,11 @@ async def world(settings: Settings, plant: str = "") -> AsyncIterator[World]:
 
 
 async def _ready(member: Member) -> None:
-    async with asyncio.timeout(120):
-        while not await member.ready():
-            await asyncio.sleep(0.2)
+    try:
+        await until(member.ready, within=START, every=0.2)
+    except AssertionError:
+        tail = process.log_tail(member.log)
+        raise PlatformError(f"process {member.name} was not ready in {START:.0f} s:\n{tail}") from None
 
 
 def _listener(settings: Settings, who: str) -> int:
