@@ -79,7 +79,10 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
                 for contestant in field:
                     figures = await lap(settings, contestant, backlog)
                     result.add(f"{contestant.name}, {form}", **figures)
-                    console.print(f"  run {number + 1}: {contestant.name}: {figures['rate']:,.0f} records/s")
+                    console.print(
+                        f"  run {number + 1}: {contestant.name}: {figures['rate']:,.0f} records/s, "
+                        f"{figures['CPU']:.1f} s of processor time"
+                    )
             _ratios(result, field, form)
     return result
 
