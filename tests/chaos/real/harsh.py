@@ -129,7 +129,14 @@ async def _deleted(world: World, ends: dict[TopicPartition, int]) -> int:
     async with admin(world.settings) as client:
         await client.delete_records({one: RecordsToDelete(before_offset=end) for one, end in ends.items()})
     gone = [one for one in held if one.offset < ends.get(TopicPartition(one.topic, one.partition), 0)]
-    world.kept += [one for one in gone if one.offset < folded[TopicPartition(one.topic, one.partition)]]
+    # A broker that is killed just then may bring them back: whoever was kept before is not kept twice.
+    known = {(one.topic, one.partition, one.offset) for one in world.kept}
+    world.kept += [
+        one
+        for one in gone
+        if one.offset < folded[TopicPartition(one.topic, one.partition)]
+        and (one.topic, one.partition, one.offset) not in known
+    ]
     return len(gone)
 
 
