@@ -236,6 +236,8 @@ async def play(settings: Settings, console: Console) -> None:
                         step = _Step(client, queries, sightings, teller, status)
                         show = lambda: live.update(_render(table, ids), refresh=True)  # noqa: E731
                         await step.take(chapter, ids, table[chapter.name], show)
+            if not console.is_terminal:  # Live leaves the last line open then
+                console.line()
     finally:
         watching.cancel()
         await asyncio.wait([watching])
