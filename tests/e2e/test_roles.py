@@ -62,7 +62,7 @@ async def test_http_alone_is_ready_takes_commands_and_says_that_nobody_folds(
     found = await topology(client, front)
     assert (found["role"], found["shards"], found["member"]) == ("http", [], "")
     assert found["group"]["members"] == []
-    assert any("no process has shard 0" in problem for problem in found["problems"])
+    assert any("no process folds" in problem for problem in found["problems"])
     said = await checks(client, front)
     assert said["role"].startswith("http: answers HTTP; folds nothing")
     assert "actors" not in said
