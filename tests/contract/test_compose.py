@@ -334,8 +334,7 @@ def test_the_binlog_has_what_debezium_needs(project: Project) -> None:
 
 def test_every_service_is_pinned_watched_bounded_and_restarted(project: Project) -> None:
     for name, service in project["services"].items():
-        # No tag of WarpStream's agent could be looked up: its user pins it with WARPSTREAM_VERSION.
-        assert name == "warpstream" or re.search(r":v?\d+\.\d+\.\d+", service["image"]), name
+        assert re.search(r":v?\d+\.\d+\.\d+|/warpstream_agent:v\d+$", service["image"]), name
         once = service["restart"] == "on-failure" and name == "jars"
         assert once or service["restart"] == "unless-stopped", name
         assert int(service["mem_limit"]) <= 1536 * 1024**2, name
