@@ -201,7 +201,7 @@ async def test_the_demo_plays_twice_against_what_runs(app: App) -> None:
 
 async def test_no_card_number_is_anywhere(app: App, client: httpx.AsyncClient) -> None:
     """Neither paying nor any refusal leaves a whole number in logs, topics, MySQL or its binlog."""
-    number = "4929-3813-3266-4295"
+    number = "5425-2334-3010-9903"  # of no other test: some put whole numbers into topics on purpose
     teller = Teller(client, app.url(0))
     order_id = await teller.order(CHAPTERS[0])
     payment = {"orderId": order_id, **CHAPTERS[0].payment, "creditCardNumber": number}
