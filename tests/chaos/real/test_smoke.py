@@ -38,7 +38,6 @@ async def test_forty_faults_of_ten_kinds_lose_nothing_double_nothing_and_step_no
 
 CAUGHT: dict[str, list[Round]] = {
     "restore forgets the states": [(Fault("kill process", name, 0.0),) for name in "ab"],
-    "MongoDB's errors ignored": [(Fault("kill server", "mongod", 0.0),)],
     "clock as modifiedDate": [],
 }
 """Bugs of the model's, in both processes, and the rounds that must show them."""
