@@ -10,7 +10,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-import asyncmy
 import httpx
 import msgspec
 import pytest
@@ -26,6 +25,7 @@ from tests.e2e.lives import (
     live,
     published,
 )
+from tests.sql import sql
 from tests.waiting import until
 
 from snacks.cdc.decode import CDC_TOPICS, decode, table_of
@@ -53,21 +53,6 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pla
 async def app(servers: Platform) -> AsyncIterator[App]:
     async with serving(servers.settings, within=240) as one:
         yield one
-
-
-async def sql(settings: Settings, statement: str, *arguments: object) -> None:
-    host, port = settings.mysql
-    connection = await asyncmy.connect(
-        host=host,
-        port=port,
-        user=settings.mysql_user,
-        password=settings.mysql_password,
-        db=settings.mysql_database,
-        autocommit=True,
-    )
-    async with connection.cursor() as cursor:
-        await cursor.execute(statement, arguments)
-    connection.close()
 
 
 async def captured(settings: Settings) -> list[tuple[TopicPartition, bytes, bytes]]:

@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncIterator
 from functools import partial
 
-import asyncmy
 import httpx
 import pytest
 from tests.e2e.app_process import ROOT, App, environment, serving
@@ -19,10 +18,10 @@ from tests.e2e.lives import (
     live,
     published,
 )
+from tests.sql import sql
 from tests.waiting import until
 
 from snacks.cdc import connector
-from snacks.config import Settings
 from snacks.platform import Platform, process
 from snacks.story import CHAPTERS, STATUSES, Teller
 
@@ -121,13 +120,13 @@ async def test_rows_deleted_by_hand_leave_and_the_document_goes_with_the_last(
     teller = Teller(client, app.url(0))
     order_id = await teller.order(CHAPTERS[0])
     await until(lambda: _is(app, client, order_id, "PENDING"))
-    await _sql(app.settings, "DELETE FROM item_detail WHERE order_id = %s AND item_id = '1'", order_id)
+    await sql(app.settings, "DELETE FROM item_detail WHERE order_id = %s AND item_id = '1'", order_id)
 
     async def one_item() -> bool:
         return len((await client.get(f"{app.url(2)}/api/orders/{order_id}")).json()["items"]) == 1
 
     await until(one_item)
-    await _sql(app.settings, "DELETE FROM item_detail WHERE order_id = %s", order_id)
+    await sql(app.settings, "DELETE FROM item_detail WHERE order_id = %s", order_id)
 
     async def gone() -> bool:
         return (await client.get(f"{app.url(2)}/api/orders/{order_id}")).status_code == httpx.codes.NOT_FOUND
@@ -139,21 +138,6 @@ async def test_rows_deleted_by_hand_leave_and_the_document_goes_with_the_last(
 
     await until(tombstone)
     await assert_mongodb_equals_mysql(app.settings)
-
-
-async def _sql(settings: Settings, statement: str, *arguments: str) -> None:
-    host, port = settings.mysql
-    connection = await asyncmy.connect(
-        host=host,
-        port=port,
-        user=settings.mysql_user,
-        password=settings.mysql_password,
-        db=settings.mysql_database,
-        autocommit=True,
-    )
-    async with connection.cursor() as cursor:
-        await cursor.execute(statement, arguments)
-    connection.close()
 
 
 async def test_a_paused_connector_turns_readiness_red_and_says_why(
