@@ -12,9 +12,8 @@ async def until(condition: Callable[[], Any], within: float = 30.0, every: float
     try:
         async with asyncio.timeout(within):
             while True:
-                last = condition()
-                if inspect.isawaitable(last):
-                    last = await last
+                answer = condition()
+                last = await answer if inspect.isawaitable(answer) else answer
                 if last:
                     return last
                 await asyncio.sleep(every)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -32,11 +32,12 @@ class App:
         self.settings = settings
         self.log = settings.state_dir / "logs" / "app.log"
         self.child: subprocess.Popen[bytes] | None = None
+        self.why_not = "not asked yet"
 
     async def start(self, within: float = 90) -> None:
         """Start it and wait until it says that it is ready, for so many seconds."""
         self.launch()
-        await until(self.ready, within=within, every=0.1)
+        await self.until_ready(within)
 
     def launch(self) -> None:
         """Start it; do not wait."""
@@ -47,11 +48,22 @@ class App:
         """What /health/ready says; fails if the process is gone."""
         assert self.child is not None
         assert self.child.poll() is None, process.log_tail(self.log, 40)
-        with suppress(httpx.HTTPError):
+        try:
             async with httpx.AsyncClient(timeout=10) as client:
                 answer = await client.get(f"{self.url(0)}/health/ready")
-                return answer.status_code == httpx.codes.OK
-        return False
+        except httpx.HTTPError as error:
+            self.why_not = repr(error)
+            return False
+        self.why_not = answer.text
+        return answer.status_code == httpx.codes.OK
+
+    async def until_ready(self, within: float = 90) -> None:
+        """Wait until it says that it is ready; fails with its reasons after `within` seconds."""
+        try:
+            await until(self.ready, within=within, every=0.1)
+        except AssertionError:
+            reasons = f"not ready within {within} s: {self.why_not}\n{process.log_tail(self.log, 40)}"
+            raise AssertionError(reasons) from None
 
     def url(self, port: int) -> str:
         """The base URL of the port with this number: 0 commands, 1 processor, 2 queries, 3 pages."""

@@ -154,7 +154,7 @@ async def test_a_paused_connector_turns_readiness_red_and_says_why(
         await until(told)
     finally:
         await connector.resume(app.settings)
-    await until(app.ready)
+    await app.until_ready(within=30)
 
 
 async def test_capture_goes_on_soon_after_mysql_was_killed(
