@@ -1,5 +1,6 @@
 """The orders of one shard in memory: most as encoded bytes, the busy ones as actors."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -73,18 +74,20 @@ def read(
     Raises:
         TopicRemade: the last one that was folded is not the one with its topic's mark.
     """
-    batch = Batch(dict(offsets), dict(marks or {}), {})
+    batch = Batch(dict(offsets), dict(marks or {}), defaultdict(list))
+    ahead, changes = batch.offsets, batch.changes
     last: dict[str, ConsumerRecord] = {}
     for record in records:
-        expected = batch.offsets.get(record.topic, 0)
-        if record.offset < expected:
-            if record.offset == expected - 1 and batch.marks.get(record.topic, mark(record)) != mark(record):
-                raise TopicRemade(record.topic)
+        topic, offset = record.topic, record.offset
+        expected = ahead.get(topic, 0)
+        if offset < expected:
+            if offset == expected - 1 and batch.marks.get(topic, mark(record)) != mark(record):
+                raise TopicRemade(topic)
             batch.repeated += 1  # read again after a rebalance
             continue
-        batch.offsets[record.topic] = record.offset + 1
-        last[record.topic] = record
-        table = table_of(record.topic)
+        ahead[topic] = offset + 1
+        last[topic] = record
+        table = table_of(topic)
         if table is None:
             continue
         try:
@@ -92,15 +95,15 @@ def read(
         except Undecodable as error:
             batch.refused.append((record, str(error)))
             continue
-        if isinstance(change, Truncated):
+        if type(change) is RowChange:
+            changes[change.order_id].append((record, change))
+        elif isinstance(change, Truncated):
             log.warning(
                 "a table was truncated: its rows stay in the documents until compared with MySQL",
                 table=table,
                 partition=record.partition,
-                offset=record.offset,
+                offset=offset,
             )
-        elif change is not None:
-            batch.changes.setdefault(change.order_id, []).append((record, change))
     batch.marks.update((topic, mark(record)) for topic, record in last.items())
     return batch
 
