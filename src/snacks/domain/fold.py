@@ -47,9 +47,11 @@ class OrderState(Struct, frozen=True, omit_defaults=True, gc=False):
     @property
     def changed(self) -> int:
         """When the newest row changed, in milliseconds since 1970 UTC; 0 if there is none."""
-        rows = [kept.at for kept in self.items.values()]
-        rows += [kept.at for kept in (self.shipping_location, self.payment) if kept is not None]
-        return max(rows, default=0)
+        newest = 0
+        for kept in (*self.items.values(), self.shipping_location, self.payment):
+            if kept is not None and kept.at > newest:
+                newest = kept.at
+        return newest
 
     @property
     def has_deletions(self) -> bool:
@@ -133,10 +135,14 @@ def _repaired(state: OrderState, change: RowChange, held: Kept[Any] | None, repa
 
 
 def _with(state: OrderState, change: RowChange, kept: Kept[Any], revision: int) -> OrderState:
+    items, place, payment = state.items, state.shipping_location, state.payment
     if change.table == "item_detail":
-        items = {**state.items, change.item_id: kept}
-        return OrderState(revision, state.emitted, items, state.shipping_location, state.payment)
-    return msgspec.structs.replace(state, **{"revision": revision, change.table: kept})
+        items = {**items, change.item_id: kept}
+    elif change.table == "payment":
+        payment = kept
+    else:
+        place = kept
+    return OrderState(revision, state.emitted, items, place, payment)
 
 
 def _older(change: RowChange, held: Kept[Any]) -> bool:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from snacks.domain.fold import OrderState
 from snacks.domain.rows import Payment
-from snacks.domain.values import RANK, Currency, ItemStatus, OrderStatus
+from snacks.domain.values import Currency, ItemStatus, OrderStatus
 
 
 class Price(Struct, frozen=True, gc=False):
@@ -105,12 +105,9 @@ def _paid(row: Payment) -> Paid:
 
 def order_status(items: list[ItemStatus], *, paid: bool) -> OrderStatus:
     """SHIPPED if every item is; else FULFILLED if every item is at least that; else PAID or PENDING."""
-    lowest = min(items, key=RANK.__getitem__)
-    if lowest is ItemStatus.SHIPPED:
-        return OrderStatus.SHIPPED
-    if lowest is ItemStatus.FULFILLED:
-        return OrderStatus.FULFILLED
-    return OrderStatus.PAID if paid else OrderStatus.PENDING
+    if ItemStatus.REQUESTED in items:
+        return OrderStatus.PAID if paid else OrderStatus.PENDING
+    return OrderStatus.FULFILLED if ItemStatus.FULFILLED in items else OrderStatus.SHIPPED
 
 
 @lru_cache(maxsize=1024)
