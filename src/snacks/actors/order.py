@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from snacks.domain.order import NEW, CustomerOrder, IncompleteRow, OrderState, RowChange, fold, project
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """What a burst of changes did to an order.
 
     `order`: what to publish, or None. `tombstone`: it was published and must go. `forget`: the document

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 import structlog
@@ -28,7 +29,11 @@ class Entry(NamedTuple):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-Read = tuple[ConsumerRecord, RowChange]
+class Read(Struct, frozen=True, gc=False):
+    """A record and the change that it says. `gc=False`, and no tuple: see `domain/rows.py`."""
+
+    record: ConsumerRecord
+    change: RowChange
 
 
 class Batch(Struct):
@@ -96,7 +101,7 @@ def read(
             batch.refused.append((record, str(error)))
             continue
         if type(change) is RowChange:
-            changes[change.order_id].append((record, change))
+            changes[change.order_id].append(Read(record, change))
         elif isinstance(change, Truncated):
             log.warning(
                 "a table was truncated: its rows stay in the documents until compared with MySQL",
@@ -138,12 +143,12 @@ class Orders:
             actor = self._actors.get(order_id) or self._activate(order_id)
             if actor is None:
                 reason = self._split(order_id)
-                batch.refused += [(record, reason) for record, _ in reads]
+                batch.refused += [(one.record, reason) for one in reads]
                 continue
             refused: list[tuple[RowChange, str]] = []
-            outcome = await actor.receive([change for _, change in reads], refused)
+            outcome = await actor.receive([one.change for one in reads], refused)
             for refusal, reason in refused:
-                record = next(record for record, change in reads if change is refusal)
+                record = next(one.record for one in reads if one.change is refusal)
                 batch.refused.append((record, reason))
             if outcome is not None:
                 outcomes[order_id] = outcome
@@ -176,8 +181,9 @@ class Orders:
         for key, encoded, _ in states:
             if encoded is not None:
                 self._states[key.decode()] = encoded
-        while len(self._actors) > ACTIVE_ACTORS:
-            del self._actors[next(iter(self._actors))]
+        # Not next(iter()) again and again: it looks at all the gaps that were left at the front.
+        for order_id in [*islice(self._actors, max(0, len(self._actors) - ACTIVE_ACTORS))]:
+            del self._actors[order_id]
 
 
 def checkpoints(outcomes: Mapping[str, Outcome]) -> list[Entry]:
@@ -204,7 +210,7 @@ def aggregates(outcomes: Mapping[str, Outcome], batch: Batch, stored: int) -> li
             (
                 ("revision", str(outcome.state.revision).encode()),
                 ("changed", str(outcome.state.changed).encode()),
-                ("captured", str(batch.changes[order_id][-1][0].timestamp).encode()),
+                ("captured", str(batch.changes[order_id][-1].record.timestamp).encode()),
                 ("stored", at),
             ),
         )
