@@ -40,7 +40,6 @@ def member(
         heartbeat_interval_ms=int(HEARTBEAT * 1000),
         rebalance_timeout_ms=int((settings.drain_timeout + settings.session_timeout) * 1000),
         fetch_max_wait_ms=20,  # longer starves topics that drain unevenly
-        max_poll_records=500,
         metadata_max_age_ms=15_000,  # a topic that was made anew is found within that time, not 5 minutes
     )
     consumer.subscribe(CDC_TOPICS, listener=listener)
