@@ -258,5 +258,27 @@ async def test_a_lost_job_manager_gets_the_job_again_from_its_newest_checkpoint(
     await assert_mongodb_equals_mysql(app.settings)
 
 
+async def test_actors_are_not_ready_while_flinks_sink_connector_writes_the_same_documents(app: App) -> None:
+    await app.stop()
+    actors = App(msgspec.structs.replace(app.settings, engine="actors"))
+    actors.launch()
+    try:
+
+        async def told() -> bool:
+            return not await actors.ready() and "./snacks flink stop" in actors.why_not
+
+        await until(told)
+        argv = [sys.executable, "-m", "snacks", "flink", "stop"]
+        stopped = await asyncio.to_thread(
+            subprocess.run, argv, env=environment(app.settings), cwd=ROOT, capture_output=True, timeout=60
+        )
+        assert stopped.returncode == 0, stopped.stderr.decode()
+        await actors.until_ready()
+        await live(actors.url(0), CHAPTERS[1])
+        await assert_mongodb_equals_mysql(app.settings)
+    finally:
+        await actors.stop()
+
+
 async def _stored(settings: Settings, order_id: str) -> bool:
     return order_id in await documents(settings)
