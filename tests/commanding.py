@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncmy
 import httpx
 from litestar import Litestar
 from litestar.di import Provide
@@ -30,6 +29,7 @@ from snacks.domain.requests import (
 from snacks.domain.values import ItemStatus
 from snacks.http import commands, errors, openapi
 from snacks.tables import Tables
+from tests.sql import connected, query
 
 CARD = "1111-1111-1111-1111"
 ITEM = {"itemId": "1", "itemName": "Apple Rings", "price": 0.07, "quantity": 3}
@@ -89,26 +89,6 @@ async def opened(settings: Settings) -> AsyncIterator[Tables]:
         yield tables
     finally:
         await tables.close()
-
-
-@asynccontextmanager
-async def connected(settings: Settings, **arguments: Any) -> AsyncIterator[Any]:
-    """A connection of one's own, that commits each statement."""
-    host, port = settings.mysql
-    own = {"user": settings.mysql_user, "password": settings.mysql_password, "autocommit": True}
-    own |= {"database": settings.mysql_database, **arguments}
-    connection = await asyncmy.connect(host=host, port=port, **own)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-async def query(connection: Any, statement: str, *values: Any) -> Any:
-    """All rows of a statement."""
-    async with connection.cursor() as cursor:
-        await cursor.execute(statement, values)
-        return await cursor.fetchall()
 
 
 async def rows(connection: Any, order_id: str) -> list[Any]:

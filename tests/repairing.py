@@ -1,64 +1,42 @@
 """A system without Debezium, for tests of repair: MySQL and the CDC records are written separately."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-import asyncmy
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from pymongo import AsyncMongoClient
 
 from snacks.actors import OrderHost
-from snacks.cdc import CDC_TOPICS, topics
-from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
+from snacks.cdc import CDC_TOPICS
+from snacks.cdc.topics import AGGREGATES, CHECKPOINTS
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.repair.partition import partition_of
 from snacks.tables import Tables
+from tests.fresh import fresh_topics
 from tests.given import value
+from tests.sql import sql
 from tests.waiting import until
 
-OURS = (*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS)
 TABLES = ("item_detail", "shipping_location", "payment")
 Row = tuple[str, dict[str, Any], dict[str, Any]]
 
 
 async def fresh(base: Settings) -> Settings:
     """Settings with empty tables, empty topics, a group and a database of their own."""
-    name = uuid4().hex[:8]
-    settings = msgspec.structs.replace(
-        base,
-        group_id=f"g-{name}",
-        mongo_database=f"d-{name}",
-        reconcile_settle=0.05,
-        state=f"{base.state}/{name}",
-    )
+    settings = await fresh_topics(base)
+    state = f"{base.state}/{settings.group_id}"
+    settings = msgspec.structs.replace(settings, reconcile_settle=0.05, state=state)
     tables = Tables(settings)
     await tables.open()
     await tables.close()
-    await sql(settings, *(f"TRUNCATE {table}" for table in TABLES))
-    await remade(settings, OURS)
+    for table in TABLES:
+        await sql(settings, f"TRUNCATE {table}")
     return settings
-
-
-async def remade(settings: Settings, names: Sequence[str]) -> None:
-    """The topics, lost and made again."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic for topic in await admin.list_topics() if topic in names])
-
-        async def gone() -> bool:
-            return not set(await admin.list_topics()) & set(names)
-
-        await until(gone)
-    finally:
-        await admin.close()
-    await topics.ensure(settings)
 
 
 @asynccontextmanager
@@ -74,24 +52,6 @@ async def actors(settings: Settings) -> AsyncIterator[OrderHost]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-async def sql(settings: Settings, *statements: str) -> None:
-    host, port = settings.mysql
-    connection = await asyncmy.connect(
-        host=host,
-        port=port,
-        user=settings.mysql_user,
-        password=settings.mysql_password,
-        database=settings.mysql_database,
-        autocommit=True,
-    )
-    try:
-        async with connection.cursor() as cursor:
-            for statement in statements:
-                await cursor.execute(statement)
-    finally:
-        connection.close()
 
 
 async def written(settings: Settings, *rows: Row) -> None:

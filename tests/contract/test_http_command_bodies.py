@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 from tests.commanding import (
@@ -12,31 +11,10 @@ from tests.commanding import (
     PAYMENT,
     PLACE,
     bring,
-    client_of,
-    connected,
     message_of,
-    opened,
     rows,
     send,
 )
-
-
-@pytest.fixture(scope="module")
-async def client(platform, settings):
-    async with opened(settings) as tables, client_of(tables) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def database(platform, settings):
-    async with connected(settings) as connection:
-        yield connection
-
-
-@pytest.fixture
-def order_id():
-    return f"cmd-{uuid4()}"
-
 
 # ── fields out of their limits ───────────────────────────────────────────────────────────────────
 

@@ -5,7 +5,7 @@ import logging
 import re
 import tomllib
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from tests.commanding import (
@@ -16,9 +16,7 @@ from tests.commanding import (
     PLACE,
     bring,
     client_of,
-    connected,
     message_of,
-    opened,
     rows,
     send,
 )
@@ -27,23 +25,6 @@ from snacks.http import errors
 from snacks.tables import Tables
 
 CASES = tomllib.loads(Path(__file__).with_name("http_commands.toml").read_text("utf-8"))["case"]
-
-
-@pytest.fixture(scope="module")
-async def client(platform, settings):
-    async with opened(settings) as tables, client_of(tables) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def database(platform, settings):
-    async with connected(settings) as connection:
-        yield connection
-
-
-@pytest.fixture
-def order_id():
-    return f"cmd-{uuid4()}"
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["rule"].replace(" ", "-"))

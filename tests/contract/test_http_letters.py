@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
-import asyncmy
 import httpx
 import msgspec
 import pytest
@@ -14,6 +13,7 @@ from litestar.di import Provide
 from tests.given import EPOCH, item, payment, place, value
 from tests.integration.test_actors import actors, produce, total
 from tests.integration.test_dead_letters import POISON, fold_until, given
+from tests.sql import sql
 from tests.waiting import until
 
 from snacks.config import Settings
@@ -125,26 +125,11 @@ async def rows(settings: Settings, order_id: str) -> None:
     tables = Tables(settings)
     await tables.open()
     await tables.close()
-    host, port = settings.mysql
-    connection = await asyncmy.connect(
-        host=host,
-        port=port,
-        user=settings.mysql_user,
-        password=settings.mysql_password,
-        db=settings.mysql_database,
-        autocommit=True,
-    )
-    async with connection.cursor() as cursor:
-        await cursor.execute("DELETE FROM item_detail WHERE order_id = %s", (order_id,))
-        await cursor.execute(
-            "REPLACE INTO item_detail VALUES (%s, '1', 'Apple Rings', 'FULFILLED', 1.25, 'USD', 3)",
-            (order_id,),
-        )
-        await cursor.execute(
-            "REPLACE INTO shipping_location VALUES (%s, 'Ada K', '9 Quay St', '00501', 1.5, -2.5)",
-            (order_id,),
-        )
-    connection.close()
+    await sql(settings, "DELETE FROM item_detail WHERE order_id = %s", order_id)
+    item = "REPLACE INTO item_detail VALUES (%s, '1', 'Apple Rings', 'FULFILLED', 1.25, 'USD', 3)"
+    await sql(settings, item, order_id)
+    place = "REPLACE INTO shipping_location VALUES (%s, 'Ada K', '9 Quay St', '00501', 1.5, -2.5)"
+    await sql(settings, place, order_id)
 
 
 async def test_an_order_is_explained_with_what_each_record_did_and_that_all_agrees(

@@ -9,28 +9,14 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, Locator, Page, Request, WebSocketRoute, expect
-from tests.e2e.app_process import App, serving
-from tests.e2e.browser import DESK, PHONE, browsing, violations, watching, window
+from tests.e2e.app_process import App
+from tests.e2e.browser import DESK, PHONE, violations, watching, window
 
-from snacks.config import Settings
-from snacks.platform import Platform
 from snacks.story import CHAPTERS, Teller
 
 pytestmark = pytest.mark.timeout(60)
 MANY = 2000
 HERE, THERE = "Shards of this process:", "Shards of snacks-b-9800:"
-
-
-@pytest.fixture(scope="module")
-async def app(platform: Platform) -> AsyncIterator[App]:
-    async with serving(platform.settings) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def browser(settings: Settings) -> AsyncIterator[Browser]:
-    async with browsing(settings) as one:
-        yield one
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
-import asyncmy
 import httpx
 import msgspec
 import pytest
 from tests import tools
 from tests.e2e.app_process import ROOT, App, environment, serving
+from tests.sql import sql
 from tests.waiting import until
 
 from snacks.config import Settings
@@ -33,17 +33,7 @@ async def app(platform: Platform) -> AsyncIterator[App]:
         for order_id in (ORDER, GONE):
             await _order(client, order_id)
             await until(partial(_status, client, order_id, 200))
-        host, port = platform.settings.mysql
-        connection = await asyncmy.connect(
-            host=host,
-            port=port,
-            user=platform.settings.mysql_user,
-            password=platform.settings.mysql_password,
-            db=platform.settings.mysql_database,
-            autocommit=True,
-        )
-        async with connection, connection.cursor() as cursor:
-            await cursor.execute("DELETE FROM item_detail WHERE order_id = %s", (GONE,))
+        await sql(platform.settings, "DELETE FROM item_detail WHERE order_id = %s", GONE)
         await until(partial(_status, client, GONE, 404))
         yield running
 

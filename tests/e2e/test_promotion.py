@@ -8,28 +8,14 @@ from typing import Any
 import httpx
 import pytest
 from playwright.async_api import Browser, Page, Route, WebSocketRoute, expect
-from tests.e2e.app_process import App, serving
-from tests.e2e.browser import DESK, PHONE, browsing, violations, watching, window
+from tests.e2e.app_process import App
+from tests.e2e.browser import DESK, PHONE, violations, watching, window
 from tests.waiting import until
 
-from snacks.config import Settings
-from snacks.platform import Platform
 from snacks.story import Teller
 
 pytestmark = pytest.mark.timeout(60)
 COMMANDS = {"wish": "/api/item-details", "where": "/api/shipping-location", "penny": "/api/payment"}
-
-
-@pytest.fixture(scope="module")
-async def app(platform: Platform) -> AsyncIterator[App]:
-    async with serving(platform.settings) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-async def browser(settings: Settings) -> AsyncIterator[Browser]:
-    async with browsing(settings) as one:
-        yield one
 
 
 @pytest.fixture

@@ -13,19 +13,18 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import asyncmy
 import pytest
 from aiokafka import AIOKafkaProducer
 from tests import oracle
-from tests.e2e.app_process import App, serving
+from tests.e2e.app_process import App
 from tests.e2e.lives import assert_all_shipped_and_nothing_stepped_back, committed, grown
 from tests.integration.test_actors import everything
 from tests.poison import CARD, fuzzed, poisons
+from tests.sql import connected
 from tests.waiting import until
 
 from snacks.cdc.topics import DEAD_LETTERS
 from snacks.config import Settings
-from snacks.platform import Platform
 from snacks.repair.partition import partition_of
 
 RECORDS = int(os.environ.get("SOAK_RECORDS", "30000"))
@@ -92,26 +91,12 @@ class Stream:
 
 @asynccontextmanager
 async def streaming(settings: Settings) -> AsyncIterator[Stream]:
-    host, port = settings.mysql
-    connection = await asyncmy.connect(
-        host=host,
-        port=port,
-        user=settings.mysql_user,
-        password=settings.mysql_password,
-        db=settings.mysql_database,
-        autocommit=True,
-    )
-    try:
-        async with AIOKafkaProducer(bootstrap_servers=settings.kafka) as producer, connection.cursor() as one:
-            yield Stream(settings, one, producer)
-    finally:
-        connection.close()
-
-
-@pytest.fixture
-async def app(platform: Platform) -> AsyncIterator[App]:
-    async with serving(platform.settings) as running:
-        yield running
+    async with (
+        AIOKafkaProducer(bootstrap_servers=settings.kafka) as producer,
+        connected(settings) as connection,
+        connection.cursor() as cursor,
+    ):
+        yield Stream(settings, cursor, producer)
 
 
 async def letters(settings: Settings, wanted: dict[str, str]) -> list[tuple[str, bytes | None]]:

@@ -9,7 +9,7 @@ from functools import partial
 
 import httpx
 import pytest
-from tests.e2e.app_process import ROOT, App, environment, serving
+from tests.e2e.app_process import ROOT, App, environment
 from tests.e2e.lives import (
     assert_all_shipped_and_nothing_stepped_back,
     assert_mongodb_equals_mysql,
@@ -24,12 +24,6 @@ from tests.waiting import until
 from snacks.cdc import connector
 from snacks.platform import Platform, process
 from snacks.story import CHAPTERS, STATUSES, Teller
-
-
-@pytest.fixture(scope="module")
-async def app(platform: Platform) -> AsyncIterator[App]:
-    async with serving(platform.settings) as running:
-        yield running
 
 
 @pytest.fixture

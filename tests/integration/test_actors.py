@@ -13,6 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import ProducerFenced
+from tests.fresh import fresh_topics
 from tests.given import item, payment, place, value
 from tests.waiting import until
 
@@ -20,34 +21,18 @@ from snacks.actors import OrderHost, members
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.orders import Entry
 from snacks.actors.status import GroupStatus
-from snacks.cdc import CDC_TOPICS, topics
+from snacks.cdc import CDC_TOPICS
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.domain.order import CustomerOrder
 from snacks.platform import Platform
 
-OURS = (*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS)
-
 
 @pytest.fixture
 async def given(lab: Platform) -> Settings:
     """Settings with empty topics, a group and a database of their own."""
-    name = uuid4().hex[:8]
-    settings = msgspec.structs.replace(lab.settings, group_id=f"g-{name}", mongo_database=f"d-{name}")
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic for topic in await admin.list_topics() if topic in OURS])
-
-        async def gone() -> bool:
-            return not set(await admin.list_topics()) & set(OURS)
-
-        await until(gone)
-    finally:
-        await admin.close()
-    await topics.ensure(settings)
-    return settings
+    return await fresh_topics(lab.settings)
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
-from uuid import uuid4
 
 import msgspec
 import pytest
@@ -12,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
+from tests.fresh import fresh_topics, lost, remade
 from tests.given import item, payment, place, value
 from tests.integration.test_actors import actors, everything, produce, runs, status_of, total
 from tests.waiting import until
@@ -25,33 +25,14 @@ from snacks.documents import Documents
 from snacks.letters import Letters, LettersUnavailable, NoSuchLetter, NotReplayable, Standing
 from snacks.platform import Platform
 
-OURS = (*CDC_TOPICS, AGGREGATES, CHECKPOINTS, DEAD_LETTERS)
 CARD = "4929381332664295"
 POISON = (CDC_TOPICS[0], b'{"order_id":"kit-1","item_id":"1"}', b"not json " + CARD.encode())
-
-
-async def emptied(settings: Settings, *names: str) -> None:
-    """Make the topics anew, with nothing in them."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic for topic in await admin.list_topics() if topic in names])
-
-        async def gone() -> bool:
-            return not set(await admin.list_topics()) & set(names)
-
-        await until(gone)
-    finally:
-        await admin.close()
 
 
 @pytest.fixture
 async def given(lab: Platform) -> AsyncIterator[Settings]:
     """Settings with empty topics, a group and a database of their own."""
-    name = uuid4().hex[:8]
-    settings = msgspec.structs.replace(lab.settings, group_id=f"g-{name}", mongo_database=f"d-{name}")
-    await emptied(settings, *OURS)
-    await topics.ensure(settings)
+    settings = await fresh_topics(lab.settings)
     yield settings
     await topics.ensure(settings)
 
@@ -198,7 +179,7 @@ async def test_c12_one_poison_record_in_a_hundred_costs_only_itself(given: Setti
 
 
 async def test_c12_while_a_letter_cannot_be_written_no_offset_passes_its_record(given: Settings) -> None:
-    await emptied(given, DEAD_LETTERS)
+    await lost(given, DEAD_LETTERS)
     quick = msgspec.structs.replace(given, commit_timeout=2.0)
     await produce(given, value(item()), POISON, value(place()))
     async with actors(quick) as host:
@@ -271,8 +252,7 @@ async def test_c7_records_deleted_below_the_checkpoint_are_said_and_nothing_else
 async def test_c7_a_topic_made_anew_is_read_from_its_beginning(given: Settings) -> None:
     await produce(given, *[value(item(f"kit-{number}")) for number in range(50)], value(place("kit-1")))
     await fold_until(given, folded=51)
-    await emptied(given, *CDC_TOPICS)
-    await topics.ensure(given)
+    await remade(given, *CDC_TOPICS)
     await produce(given, value(payment("kit-1")), value(item("kit-1", quantity=7)))
     await fold_until(given, folded=2)
     assert await status_of(given, "kit-1") == "PAID"
@@ -283,8 +263,7 @@ async def test_c7_a_topic_made_anew_is_read_from_its_beginning_though_it_is_long
 ) -> None:
     await produce(given, *[value(item(f"kit-{number}")) for number in range(5)], value(place("kit-1")))
     await fold_until(given, folded=6)
-    await emptied(given, CDC_TOPICS[0])
-    await topics.ensure(given)
+    await remade(given, CDC_TOPICS[0])
     await produce(given, *[value(item(f"new-{number}")) for number in range(20)])
     await fold_until(given, folded=20)
     assert "a topic was made anew" in capsys.readouterr().out
@@ -298,8 +277,7 @@ async def test_c7_a_topic_made_anew_under_running_actors_is_read_from_its_beginn
     await produce(given, *[value(item(f"kit-{number}")) for number in range(30)], value(place("kit-1")))
     async with actors(given) as host:
         await until(lambda: total(host, "folded") == 31)
-        await emptied(given, CDC_TOPICS[0])
-        await topics.ensure(given)
+        await remade(given, CDC_TOPICS[0])
         await produce(given, value(item("kit-1", quantity=7)), value(item("new")), value(place("new")))
         await until(lambda: _shows(given, "new", 2), within=60)
         await until(lambda: _shows(given, "kit-1", 7), within=60)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncmy
 import pytest
 from tests.conftest import settings_for
 from tests.integration.test_actors import actors, everything
+from tests.sql import connected, query
 from tests.waiting import until
 
 from snacks.actors import OrderHost
@@ -73,6 +73,10 @@ class World:
         return one
 
 
+ROOT = {"user": "root", "password": ""}
+"""Who may alter tables."""
+
+
 @asynccontextmanager
 async def living(settings: Settings) -> AsyncIterator[World]:
     """Schema, topics, connector and actors on servers that run."""
@@ -81,19 +85,13 @@ async def living(settings: Settings) -> AsyncIterator[World]:
     await tables.close()
     await topics.ensure(settings)
     await connector.apply(settings)
-    host, port = settings.mysql
-    connection = await asyncmy.connect(
-        host=host, port=port, user="root", password="", db=settings.mysql_database, autocommit=True
-    )
-    try:
-        async with (
-            Documents(settings.mongo, settings.mongo_database) as documents,
-            actors(settings) as shards,
-            connection.cursor() as cursor,
-        ):
-            yield World(settings, cursor, documents, shards)
-    finally:
-        connection.close()
+    async with (
+        connected(settings, **ROOT) as connection,
+        Documents(settings.mongo, settings.mongo_database) as documents,
+        actors(settings) as shards,
+        connection.cursor() as cursor,
+    ):
+        yield World(settings, cursor, documents, shards)
 
 
 @pytest.fixture(scope="module", params=["mysql", "mariadb"])
@@ -195,18 +193,13 @@ def _has_status(status: str, order: Any) -> bool:
 
 async def test_an_alter_in_the_middle_of_a_stream_of_updates_loses_none(world: World) -> None:
     orders = [await world.order() for _ in range(3)]
-    host, port = world.settings.mysql
 
     async def updates(order: str) -> None:
-        connection = await asyncmy.connect(
-            host=host, port=port, user="root", password="", db=world.settings.mysql_database, autocommit=True
-        )
-        async with connection.cursor() as cursor:
+        async with connected(world.settings) as connection:
             for number in range(100):
-                await cursor.execute(
-                    f"UPDATE item_detail SET quantity = {number + 3} WHERE order_id = '{order}'"
+                await query(
+                    connection, f"UPDATE item_detail SET quantity = {number + 3} WHERE order_id = '{order}'"
                 )
-        connection.close()
 
     working = asyncio.gather(*map(updates, orders))
     for _ in range(5):

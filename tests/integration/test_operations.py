@@ -12,7 +12,8 @@ from bench.queries import plans
 from msgspec import Struct
 from msgspec.structs import replace
 from pymongo import AsyncMongoClient
-from tests.commanding import connected, create, query
+from tests.commanding import create
+from tests.sql import connected, query
 from tests.waiting import until
 
 from snacks.actors import OrderHost

@@ -14,7 +14,8 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from tests import oracle
 from tests.e2e.app_process import App, serving
 from tests.given import EPOCH, item, payment, place
-from tests.repairing import actors, captured, changed, collection, documents, fresh, history, shown, sql
+from tests.repairing import actors, captured, changed, collection, documents, fresh, history, shown
+from tests.sql import sql
 from tests.waiting import until
 
 from snacks.actors.orders import Entry

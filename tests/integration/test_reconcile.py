@@ -9,6 +9,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from tests import oracle
+from tests.fresh import remade
 from tests.given import EPOCH, item, payment, place
 from tests.repairing import (
     actors,
@@ -18,11 +19,10 @@ from tests.repairing import (
     documents,
     fresh,
     history,
-    remade,
     shown,
-    sql,
     written,
 )
+from tests.sql import sql
 from tests.waiting import until
 
 from snacks.cdc import CDC_TOPICS, connector, topics
@@ -154,7 +154,8 @@ async def test_a_truncated_table_is_followed(given: Settings) -> None:
         assert {one["customerOrder"]["orderStatus"] for one in (await documents(given)).values()} == {
             "PENDING"
         }
-        await sql(given, "TRUNCATE item_detail", "TRUNCATE shipping_location")
+        await sql(given, "TRUNCATE item_detail")
+        await sql(given, "TRUNCATE shipping_location")
         await repaired(given, 2)
         assert await documents(given) == {}
         last = {record.key: record.value for record in await history(given)}
@@ -165,11 +166,8 @@ async def test_a_row_whose_tombstone_was_lost_leaves_its_order(given: Settings) 
     async with actors(given):
         await changed(given, *order("kit-1"), item("kit-1", item_id="2"), *order("kit-2"))
         await shown(given, {"kit-1", "kit-2"})
-        await sql(
-            given,
-            "DELETE FROM item_detail WHERE item_id = '2'",
-            "DELETE FROM payment WHERE order_id = 'kit-2'",
-        )
+        await sql(given, "DELETE FROM item_detail WHERE item_id = '2'")
+        await sql(given, "DELETE FROM payment WHERE order_id = 'kit-2'")
         await repaired(given, 2)
         assert len((await documents(given))["kit-1"]["customerOrder"]["items"]) == 1
 
@@ -178,9 +176,8 @@ async def test_a_snapshot_after_deletes_leaves_no_ghosts(given: Settings) -> Non
     async with actors(given):
         await changed(given, *order("kit-1"), *order("kit-2"))
         await shown(given, {"kit-1", "kit-2"})
-        await sql(
-            given, *(f"DELETE FROM {table} WHERE order_id = 'kit-1'" for table in ("item_detail", "payment"))
-        )
+        for table in ("item_detail", "payment"):
+            await sql(given, f"DELETE FROM {table} WHERE order_id = 'kit-1'")
         await captured(given, *order("kit-2"), at=EPOCH + 5, position=10)  # what is left, said again
         await repaired(given, 1)
         assert set(await documents(given)) == {"kit-2"}
@@ -230,7 +227,7 @@ async def test_an_aggregate_topic_that_was_lost_is_written_again(given: Settings
     async with actors(given):
         await changed(given, *order("kit-1"), *order("kit-2"))
         await shown(given, {"kit-1", "kit-2"})
-    await remade(given, [AGGREGATES])
+    await remade(given, AGGREGATES)
     async with actors(given):
         await repaired(given, 2)
         assert {record.key for record in await history(given)} == {b"kit-1", b"kit-2"}

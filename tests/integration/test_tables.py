@@ -8,7 +8,8 @@ import random
 from uuid import uuid4
 
 import pytest
-from tests.commanding import become, connected, create, fresh_database, opened, outcome, pay, query, ship_to
+from tests.commanding import become, create, fresh_database, opened, outcome, pay, ship_to
+from tests.sql import connected, query
 
 from snacks import tables as tables_module
 from snacks.domain.requests import Command

@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import pytest
 from msgspec.structs import replace
-from tests.commanding import become, connected, create, fresh_database, opened, outcome, pay, query, ship_to
+from tests.commanding import become, create, fresh_database, opened, outcome, pay, ship_to
+from tests.sql import connected, query
 from tests.waiting import until
 
 from snacks import tables as tables_module

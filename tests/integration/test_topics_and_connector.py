@@ -12,6 +12,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from tests.sql import connected
 from tests.waiting import until
 
 from snacks.cdc import CDC_TOPICS, connector, decode, table_of, topics
@@ -221,18 +222,8 @@ async def test_connect_that_is_away_is_named(settings, monkeypatch):
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def cursor(applied: Settings) -> AsyncIterator[asyncmy.cursors.Cursor]:
-    host, port = applied.mysql
-    connection = await asyncmy.connect(
-        host=host,
-        port=port,
-        user=applied.mysql_user,
-        password=applied.mysql_password,
-        db=applied.mysql_database,
-        autocommit=True,
-    )
-    async with connection.cursor() as cursor:
+    async with connected(applied) as connection, connection.cursor() as cursor:
         yield cursor
-    connection.close()
 
 
 async def read_until(consumer: AIOKafkaConsumer, order_id: str, count: int) -> list[ConsumerRecord]:
