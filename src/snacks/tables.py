@@ -62,6 +62,7 @@ class Tables:
     def __init__(self, settings: Settings) -> None:
         host, port = settings.mysql
         self._size = settings.mysql_pool
+        self._turns = asyncio.Semaphore(self._size)  # first come, first served, as asyncmy's pool is not
         self._arguments: dict[str, Any] = {
             "host": host,
             "port": port,
@@ -143,7 +144,7 @@ class Tables:
         """A connection of the pool. It goes back only if its state is known: rolled back, or at rest."""
         if self._pool is None:
             raise Unavailable("the tables are not open yet")
-        async with self._pool.acquire() as connection:
+        async with self._turns, self._pool.acquire() as connection:
             try:
                 yield connection
             except (Refused, _Again):

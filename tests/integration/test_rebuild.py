@@ -143,7 +143,8 @@ async def test_an_order_that_was_deleted_and_made_again_comes_back_with_its_revi
     async with actors(given):
         await changed(given, item("kit-1"), place("kit-1"), position=1)
         await shown(given, {"kit-1"})
-        await sql(given, "DELETE FROM item_detail", "DELETE FROM shipping_location")
+        await sql(given, "DELETE FROM item_detail")
+        await sql(given, "DELETE FROM shipping_location")
         await captured(given, item("kit-1"), place("kit-1"), at=EPOCH + 1, position=2, deleted=True)
         await shown(given, set())
         await changed(given, item("kit-1", quantity=9), place("kit-1"), at=EPOCH + 2, position=3)

@@ -8,6 +8,7 @@ import random
 from uuid import uuid4
 
 import pytest
+from msgspec.structs import replace
 from tests.commanding import become, create, fresh_database, opened, outcome, pay, ship_to
 from tests.sql import connected, query
 
@@ -135,6 +136,19 @@ async def test_of_concurrent_creates_of_one_order_exactly_one_is_written(tables,
 async def test_creating_many_orders_at_once_makes_none_wait_or_fail(tables):
     ids = [uuid4().hex for _ in range(100)]
     assert set(await asyncio.gather(*(outcome(tables, create(one)) for one in ids))) == {None}
+
+
+async def test_nobody_overtakes_those_who_wait_for_a_connection(own):
+    turns = []
+
+    async def asks(tables: Tables, name: str) -> None:
+        for _ in range(10):
+            await tables.ping()
+            turns.append(name)
+
+    async with opened(replace(own, mysql_pool=1)) as tables:
+        await asyncio.gather(*(asks(tables, name) for name in "abcde"))
+    assert turns == list("abcde" * 10)
 
 
 async def test_first_payments_and_places_at_once_leave_one_row_of_each(tables, root):
