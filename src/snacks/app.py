@@ -5,6 +5,7 @@ HTTP answers at once, also while the servers behind it are away; `/health/ready`
 
 import asyncio
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -176,6 +177,6 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), backlog=2048, reuse_port=False)
     except OSError as error:
         raise AppError(
-            f"cannot listen on {host}:{port}: {error.strerror}. Free it, or move the app: "
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}. Free it, or move the app: "
             f"{PREFIX}HTTP_PORTS=..., or --port-offset N"
         ) from error

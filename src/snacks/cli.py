@@ -132,7 +132,7 @@ def up() -> None:
     settings = config.load()
     logs.setup(settings, quiet=True)
     run = platform.up(settings, console)
-    console.print(f"All servers answer ({run.seconds:.1f} s). Next: ./snacks serve. Stop them: ./snacks down")
+    console.print(cli_platform.answering(settings, run.seconds))
 
 
 @cli.command()

@@ -34,6 +34,12 @@ Docker = Annotated[
 ]
 
 
+def answering(settings: config.Settings, seconds: float) -> str:
+    """What to say when the servers answer: the app must be started with the engine that they were."""
+    serve = "./snacks serve --engine flink" if settings.engine == "flink" else "./snacks serve"
+    return f"All servers answer ({seconds:.1f} s). Next: {serve}. Stop them: ./snacks down"
+
+
 @platform_cli.command("start")
 def start(
     broker: Annotated[Broker, typer.Argument(help="Only Kafka runs without Docker, too.")],
@@ -55,7 +61,7 @@ def start(
         )
     console.print(f"As processes, with Kafka: {why}.")
     run = platform.up(settings, console)
-    console.print(f"All servers answer ({run.seconds:.1f} s). Next: ./snacks serve. Stop them: ./snacks down")
+    console.print(answering(settings, run.seconds))
 
 
 @platform_cli.command("stop")
