@@ -24,11 +24,11 @@ class App:
         self.url = f"http://{settings.host}:{settings.http_ports[0]}"
         self.client = httpx.AsyncClient(timeout=10)
         self.child: subprocess.Popen[bytes] | None = None
+        self.log = settings.state_dir / f"app-{settings.http_ports[0]}.log"
 
     def start(self) -> None:
         environment = {"PATH": "/usr/bin:/bin"} | config.environment(self.settings) | {"PYTHONPATH": "src"}
-        log = self.settings.state_dir / f"app-{self.settings.http_ports[0]}.log"
-        with log.open("ab") as output:
+        with self.log.open("ab") as output:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", "snacks", "serve"], env=environment, stdout=output, stderr=output
             )
