@@ -29,8 +29,8 @@ class FlinkEngine:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._job = Job(problem="not tried yet")
-        self._sink = "not tried yet"
+        self._job = Job(problem="not submitted yet")
+        self._sink = "not registered"
 
     async def run(self) -> None:
         """Submit, register, watch, repeat; whatever Flink and Connect do."""

@@ -125,16 +125,18 @@ async def status(settings: Settings) -> Job:
     one = next((job for job in found if job.state in ALIVE), found[-1])
     problem = ""
     if one.state != "RUNNING":
-        problem = f"{one.state}: {await _cause(settings, one.jid)}"
+        problem = one.state
     elif one.tasks.running < one.tasks.total:
-        problem = f"{one.tasks.running} of {one.tasks.total} tasks run; {await _cause(settings, one.jid)}"
+        problem = f"{one.tasks.running} of {one.tasks.total} tasks run"
+    if problem:
+        problem = ": ".join(filter(None, (problem, await _cause(settings, one.jid))))
     return Job(
         id=one.jid,
         name=one.name,
         state=one.state,
         running=one.tasks.running,
         tasks=one.tasks.total,
-        problem=problem.rstrip("; "),
+        problem=problem,
     )
 
 
