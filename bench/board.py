@@ -22,9 +22,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from playwright.async_api import CDPSession, Page
 from tests.e2e.browser import browsing, watching, window
 
+from bench.stream import ORDER, answering, free_port, publish
 from snacks import config
 from snacks.config import Settings
-from stream import ORDER, answering, free_port, publish
 
 SMOOTH_MS = 50
 COUNTS = (

@@ -109,7 +109,8 @@ async def _round(fetched: Iterable[tuple[TopicPartition, bytes]]) -> tuple[dict[
     published = 0
     for partition, records in inbox.items():
         records.sort(key=lambda record: record.timestamp)  # as they would come if all topics were read evenly
-        orders, offsets = Orders(partition, lambda *_: None), {}
+        orders = Orders(partition, lambda *_: None)
+        offsets: dict[str, int] = {}
         for start in range(0, len(records), CYCLE_RECORDS):
             clock = time.process_time()
             batch = read(records[start : start + CYCLE_RECORDS], offsets)

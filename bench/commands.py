@@ -9,7 +9,7 @@ import time
 
 from rich.console import Console
 
-from bench import app, contestants, load, servers
+from bench import contestants, load, processes, servers
 from bench.report import Result, begin
 
 ANCESTOR = {"rate": 167.0, "p99": 261.0}
@@ -35,7 +35,7 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
     result = begin("commands", f"Commands, {chosen.users} users", units, "rate")
     result.add("The ancestor, as published", **ANCESTOR)
     settings = servers.settings()
-    async with servers.platform(settings, console, *servers.ALL), app.serving(settings) as serving:
+    async with servers.platform(settings, console, *servers.ALL), processes.serving(settings) as serving:
         await load.load(
             settings, "commands.lua", serving.url, users=chosen.users, seconds=WARM_UP, argument="w"
         )

@@ -22,7 +22,7 @@ import websockets
 from msgspec import Struct
 from rich.console import Console
 
-from bench import app, contestants, servers
+from bench import contestants, processes, servers
 from bench.report import Result, begin
 from snacks.cdc.topics import AGGREGATES
 from snacks.config import Settings
@@ -97,7 +97,7 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
     names = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
     result = begin("latency", "Latency of a status, from its commit", dict.fromkeys(names, "ms"), "p99")
     settings = servers.settings()
-    async with servers.platform(settings, console, *servers.ALL), app.serving(settings) as serving:
+    async with servers.platform(settings, console, *servers.ALL), processes.serving(settings) as serving:
         await measure(settings, serving, 50, WARM_UP)
         for _ in range(chosen.runs):
             for rate in map(float, chosen.rates.split(",")):
@@ -121,7 +121,7 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
     return result
 
 
-async def measure(settings: Settings, serving: app.App, rate: float, seconds: float) -> Watch:
+async def measure(settings: Settings, serving: processes.App, rate: float, seconds: float) -> Watch:
     """Live lives for so long; how late each status was.
 
     Raises:
@@ -140,7 +140,7 @@ async def measure(settings: Settings, serving: app.App, rate: float, seconds: fl
 
 async def _live(settings: Settings, watch: Watch, rate: float, seconds: float) -> None:
     host, port = settings.mysql
-    login = {"user": settings.mysql_user, "password": settings.mysql_password}
+    login: dict[str, Any] = {"user": settings.mysql_user, "password": settings.mysql_password}
     pool = await asyncmy.create_pool(
         WRITERS, WRITERS, host=host, port=port, database=settings.mysql_database, **login
     )
@@ -209,7 +209,7 @@ async def _aggregates(settings: Settings, watch: Watch) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _pushed(serving: app.App, watch: Watch) -> AsyncIterator[None]:
+async def _pushed(serving: processes.App, watch: Watch) -> AsyncIterator[None]:
     decode = msgspec.json.Decoder(Pushed).decode
     current = asyncio.Event()
 

@@ -11,6 +11,7 @@ import asyncio
 import signal
 import time
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -124,7 +125,7 @@ async def _lost(settings: Settings, load: Load) -> float:
     wanted = set(load.accepted)
     missing = wanted
     end = time.monotonic() + 60
-    async with AsyncMongoClient(settings.mongo) as client:
+    async with AsyncMongoClient[dict[str, Any]](settings.mongo) as client:
         documents = client[settings.mongo_database]["customerOrder"]
         while missing and time.monotonic() < end:
             found = {one["_id"] async for one in documents.find({"_id": {"$in": list(missing)}}, {"_id": 1})}

@@ -1,4 +1,4 @@
-"""Processes of the app that a benchmark kills and starts again."""
+"""The whole app, `snacks serve`, as processes of their own against a benchmark's servers."""
 
 import asyncio
 import subprocess
@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,7 +14,10 @@ import psutil
 
 from snacks import config
 from snacks.config import Settings
-from snacks.platform import PlatformError
+from snacks.platform import PlatformError, process
+
+ROOT = Path(__file__).parents[1]
+STOP_SECONDS = 30.0
 
 
 class App:
@@ -24,14 +28,15 @@ class App:
         self.url = f"http://{settings.host}:{settings.http_ports[0]}"
         self.client = httpx.AsyncClient(timeout=10)
         self.child: subprocess.Popen[bytes] | None = None
-        self.log = settings.state_dir / f"app-{settings.http_ports[0]}.log"
+        self.log = settings.state_dir / "logs" / f"app-{settings.http_ports[0]}.log"
+        self.ready_after = 0.0
+        """Seconds from its start until every part of it was ready, where it was waited for."""
 
     def start(self) -> None:
-        environment = {"PATH": "/usr/bin:/bin"} | config.environment(self.settings) | {"PYTHONPATH": "src"}
-        with self.log.open("ab") as output:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", "snacks", "serve"], env=environment, stdout=output, stderr=output
-            )
+        """Start it; do not wait."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        environment = config.environment(self.settings) | {"PYTHONPATH": str(ROOT / "src")}
+        self.child = process.spawn([sys.executable, "-m", "snacks", "serve"], log=self.log, env=environment)
 
     @property
     def process(self) -> psutil.Process:
@@ -68,19 +73,15 @@ class App:
         return ""
 
     async def end(self, *, kill: bool = False) -> None:
-        child = self.child
-        if child is None or child.poll() is not None:
+        """Stop it, if it runs."""
+        if self.child is None:
             return
         if kill:
-            child.kill()
-        else:
-            child.terminate()
-        try:
-            await asyncio.to_thread(child.wait, 30)
-        except subprocess.TimeoutExpired:
-            child.kill()
+            self.child.kill()
+        await process.stop(self.child, STOP_SECONDS)
 
     async def close(self) -> None:
+        """Stop it, and let go of what was used to ask it."""
         await self.end()
         await self.client.aclose()
 
@@ -94,6 +95,24 @@ async def app(settings: Settings) -> AsyncIterator[App]:
         yield one
     finally:
         await one.close()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[App]:
+    """One that is ready, stopped at the end.
+
+    Raises:
+        PlatformError: it did not get ready.
+    """
+    async with app(settings) as one:
+
+        async def ready_or_gone() -> bool:
+            return await one.ready() or one.child is None or one.child.poll() is not None
+
+        one.ready_after = await until(ready_or_gone, every=0.05)
+        if not await one.ready():
+            raise PlatformError(f"The app did not get ready:\n{process.log_tail(one.log)}")
+        yield one
 
 
 async def until(condition: Callable[[], Awaitable[bool]], within: float = 120.0, every: float = 0.1) -> float:

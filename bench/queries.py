@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from bench import app, generator, load, servers
+from bench import generator, load, processes, servers
 from bench.report import Result, begin
 from snacks.cdc import decode
 from snacks.config import Settings
@@ -47,7 +47,7 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
             result.notes += await _fill(settings, documents, chosen.documents, console)
             for name, plan in (await plans(settings, documents, "query-0000001")).items():
                 result.notes.append(f"{name}: {plan}")
-        async with app.serving(settings) as serving:
+        async with processes.serving(settings) as serving:
             for _ in range(chosen.runs):
                 for name, argument in (("by id", f"id {chosen.documents}"), ("by status", "status PAID")):
                     figures = await load.load(

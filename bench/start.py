@@ -9,7 +9,7 @@ import time
 
 from rich.console import Console
 
-from bench import app, servers
+from bench import processes, servers
 from bench.report import Result, begin
 from snacks.platform import fetch, running
 
@@ -29,7 +29,7 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
             began = time.monotonic()
             async with running(settings, console):
                 up = time.monotonic() - began
-                async with app.serving(settings) as serving:
+                async with processes.serving(settings) as serving:
                     ready = time.monotonic() - began
                     result.add(name, servers=up, app=serving.ready_after, all=ready)
                     console.print(f"  {name}: {ready:.1f} s")

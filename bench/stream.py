@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from uuid import uuid4
 
 import psutil
@@ -174,7 +175,7 @@ async def measure(settings: Settings, options: argparse.Namespace) -> dict[str, 
         for number in range(options.subscribers):
             path = "" if options.all else f"/{ids[number % len(ids)]}"
             _, subscriber = await loop.create_connection(
-                lambda path=path: Subscriber(path, heard, current), "127.0.0.1", port
+                partial(Subscriber, path, heard, current), "127.0.0.1", port
             )
             subscribers.append(subscriber)
             while len(subscribers) - len(current) > CONNECTS_AT_ONCE:
