@@ -5,7 +5,6 @@ HTTP answers at once, also while the servers behind it are away; `/health/ready`
 
 import asyncio
 import gc
-import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -176,7 +175,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=2048, reuse_port=False)
     except OSError as error:
+        reason = str(error.strerror or error).partition(" (while")[0]  # what follows is the address once more
         raise AppError(
-            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}. Free it, or move the app: "
+            f"cannot listen on {host}:{port}: {reason}. Free it, or move the app: "
             f"{PREFIX}HTTP_PORTS=..., or --port-offset N"
         ) from error
