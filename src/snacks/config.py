@@ -40,7 +40,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     flink_port: Port = 8081
     flink_sql_port: Port = 8084
     flink_rpc_port: Port = 6123
-    flink_task_port: Port = 6122
 
     # How the app reaches them. Empty: the local platform's address, made from the ports above.
     kafka_bootstrap: str = ""
@@ -146,7 +145,6 @@ PORTS = (
     "flink_port",
     "flink_sql_port",
     "flink_rpc_port",
-    "flink_task_port",
 )
 """The single-port settings that `port_offset` moves, besides `http_ports`."""
 

@@ -39,7 +39,7 @@ def servers_table(
         table.add_row(
             row["title"],
             f"[{colour}]{row['state']}[/]",
-            str(row["port"]),
+            str(row["port"] or ""),
             str(row["pid"] or ""),
             f"{row['rss'] / MEGABYTE:.0f} MB" if row["rss"] else "",
             f"{row['start_seconds']:.1f} s" if row["start_seconds"] else "",

@@ -62,8 +62,10 @@ class App:
         try:
             await until(self.ready, within=within, every=0.1)
         except AssertionError:
-            reasons = f"not ready within {within} s: {self.why_not}\n{process.log_tail(self.log, 40)}"
-            raise AssertionError(reasons) from None
+            logs = [self.log, *self.log.parent.glob("flink*.log")]
+            tails = (f"The end of {log.name}:\n{process.log_tail(log, 40)}" for log in logs)
+            reasons = f"not ready within {within} s: {self.why_not}"
+            raise AssertionError("\n".join((reasons, *tails))) from None
 
     def url(self, port: int) -> str:
         """The base URL of the port with this number: 0 commands, 1 processor, 2 queries, 3 pages."""

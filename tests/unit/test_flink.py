@@ -1,11 +1,15 @@
 """The Flink engine without Flink: its SQL files, its checkpoints, its errors."""
 
+import asyncio
+import json
 import os
+import socket
 from pathlib import Path
 
 from snacks.config import Settings
 from snacks.flink import job, sink
 from snacks.flink.gateway import reason
+from snacks.platform import health
 
 
 def test_every_statement_of_the_sql_files_is_complete_and_has_its_settings() -> None:
@@ -61,3 +65,31 @@ def test_the_sink_connector_holds_no_login_and_reads_what_was_committed() -> Non
     assert config["database"] == "orders"
     assert config["consumer.override.isolation.level"] == "read_committed"
     assert not any(value.startswith("$") and not value.startswith("${env:") for value in config.values())
+
+
+async def test_a_task_manager_that_died_and_is_still_listed_has_not_joined() -> None:
+    """The job manager lists it until its heartbeats fail: that must not stand for the one that follows."""
+    with socket.create_server(("127.0.0.1", 0)) as lives, socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and does not listen
+        dead, alive = (one.getsockname()[1] for one in (bound, lives))
+        assert await _joined([dead, alive]) == ""
+        for listed in ([], [dead]):
+            assert "has not joined" in await _joined(listed)
+
+
+async def _joined(ports: list[int]) -> str:
+    """What the check says of a job manager that lists task managers at these ports."""
+    listed = [{"path": f"pekko.tcp://flink@127.0.0.1:{port}/user/rpc/taskmanager_0"} for port in ports]
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = json.dumps({"taskmanagers": listed}).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1") as server:
+        try:
+            await health.flink_tasks(Settings(flink_port=server.sockets[0].getsockname()[1]))
+        except health.NotReadyError as error:
+            return str(error)
+    return ""

@@ -107,7 +107,8 @@ def _tell(run: state.Run, told: set[str], console: Console, line: Status) -> Non
     for server in run.servers.values():
         if server.state == "running" and server.name not in told:
             told.add(server.name)
-            console.print(f"  {server.title}: port {server.port}, {server.start_seconds:.1f} s")
+            port = f"port {server.port}, " if server.port else ""
+            console.print(f"  {server.title}: {port}{server.start_seconds:.1f} s")
     waiting = [server.title for server in run.servers.values() if server.name not in told]
     if waiting:
         line.update(f"Starting {', '.join(waiting)}")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncmy
 import httpx
@@ -65,13 +66,14 @@ async def flink(settings: Settings) -> None:
 
 
 async def flink_tasks(settings: Settings) -> None:
-    """The task manager has joined the job manager that runs now."""
+    """A task manager that runs now has joined the job manager that runs now."""
     async with asyncio.timeout(CHECK_SECONDS), _http() as client:
-        await _open(settings, settings.flink_task_port)
         answer = await client.get(f"http://{reach(settings)}:{settings.flink_port}/taskmanagers")
         answer.raise_for_status()
-        if not answer.json()["taskmanagers"]:
-            raise NotReadyError("the task manager has not joined yet")
+        for joined in answer.json()["taskmanagers"]:  # one that died is still listed for seconds
+            with contextlib.suppress(OSError):
+                return await _open(settings, urlsplit(joined["path"]).port)
+        raise NotReadyError("the task manager has not joined yet")
 
 
 async def flink_sql(settings: Settings) -> None:

@@ -19,7 +19,6 @@ NEEDED = {
 FLINK = {
     "flink_port": "Flink's job manager",
     "flink_rpc_port": "Flink's job manager",
-    "flink_task_port": "Flink's task manager",
     "flink_sql_port": "Flink's SQL gateway",
 }
 """Those of the Flink engine."""

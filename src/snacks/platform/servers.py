@@ -33,6 +33,7 @@ class Server(Struct, frozen=True, kw_only=True):
     title: str
     argv: list[str | Path]
     port: int
+    """Where it listens; 0: where the system lets it, and it tells who needs to know."""
     ready: Ready
     before_stop: Callable[[Settings], Awaitable[None]] | None = None
     """Makes stopping quick; may fail."""
@@ -164,7 +165,6 @@ def _flink(settings: Settings, jars: Path, installed: Installed, data: Path, run
             reach=health.reach(settings),
             port=settings.flink_port,
             rpc_port=settings.flink_rpc_port,
-            task_port=settings.flink_task_port,
             sql_port=settings.flink_sql_port,
             temporary=folder / "tmp",
             checkpoints=data / "checkpoints",
@@ -205,7 +205,7 @@ def _flink(settings: Settings, jars: Path, installed: Installed, data: Path, run
         server(
             "flink-tasks",
             "Flink's task manager",
-            settings.flink_task_port,
+            0,
             "runtime.taskexecutor.TaskManagerRunner",
             health.flink_tasks,
             "-Xmx256m",
