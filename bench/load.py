@@ -45,7 +45,7 @@ async def load(
     and connections that broke or got no answer.
 
     Raises:
-        PlatformError: wrk cannot be got, or failed.
+        PlatformError: wrk cannot be got, or failed, or not one answer came.
     """
     program, environment = await asyncio.to_thread(wrk, settings)
     argv = [
@@ -60,6 +60,8 @@ async def load(
     figures = {name: float(value) for name, value in _FIGURE.findall(output.decode())}
     if child.returncode or not figures:
         raise PlatformError(f"wrk failed:\n{output.decode()[-1500:]}")
+    if not figures["rate"]:
+        raise PlatformError(f"{url} gave {users} users not one answer within {seconds:.0f} s")
     reasons = re.findall(r"^an answer that was refused: (.*)$", output.decode(), re.MULTILINE)
     if reasons:
         _log.warning("the last answer that was not 2xx", answer=reasons[-1][:200])

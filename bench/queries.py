@@ -60,7 +60,6 @@ async def run(chosen: argparse.Namespace, console: Console) -> Result:
                     )
                     result.add(name, **figures)
                     console.print(f"  {name}: {figures['rate']:.0f} requests/s, p99 {figures['p99']:.1f} ms")
-        await servers.clear_documents(settings)
     return result
 
 
@@ -68,7 +67,6 @@ async def _fill(settings: Settings, documents: Documents, count: int, console: C
     began = time.monotonic()
     async with servers.mongo(settings) as client:
         collection = client[settings.mongo_database][documents.model.get_collection_name()]
-        await collection.delete_many({})
         batch: list[dict[str, Any]] = []
         for number, document in enumerate(_documents(count), 1):
             batch.append(document)

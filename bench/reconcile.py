@@ -140,8 +140,6 @@ async def run(orders: int, console: Console) -> None:
     settings = servers.settings()
     async with servers.platform(settings, console, "database", "mongod", "kafka"):
         await topics.ensure(settings)
-        await servers.clear(settings, sources=True)
-        await servers.clear_documents(settings)
         tables = Tables(settings)
         await tables.open()
         await tables.close()

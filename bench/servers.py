@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -15,7 +16,7 @@ from rich.console import Console
 from snacks import config
 from snacks.cdc import topics
 from snacks.config import Settings
-from snacks.platform import Platform, running
+from snacks.platform import Platform, live, running
 
 OFFSET = 50
 """How far the ports are from the checkout's."""
@@ -35,14 +36,17 @@ def settings() -> Settings:
 
 @asynccontextmanager
 async def platform(settings: Settings, console: Console, *names: str) -> AsyncIterator[Platform]:
-    """The real servers of these names; others would take part of the machine.
+    """The real servers of these names, with empty data; others would take part of the machine.
 
-    The broker gets memory and the optimizing compiler: the checkout's starts fast instead, and would hold
-    back the rivals, who send much more through it than we do.
+    Whatever an earlier suite left would be folded again beside what is measured. The broker gets memory and
+    the optimizing compiler: the checkout's starts fast instead, and would hold back the rivals, who send much
+    more through it than we do.
     """
     # This variable alone overrides what a command line says. Children that we start later do not get it.
     os.environ["_JAVA_OPTIONS"] = "-Xmx1g -XX:TieredStopAtLevel=4"
     settings.state_dir.mkdir(parents=True, exist_ok=True)
+    if live(settings) is None:  # else `running` says what is wrong
+        shutil.rmtree(settings.state_dir / "data", ignore_errors=True)
     async with running(settings, console, names) as servers:
         del os.environ["_JAVA_OPTIONS"]
         yield servers
