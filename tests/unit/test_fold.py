@@ -1,4 +1,4 @@
-"""The fold and the document: any order, any repeats, same state. Cases B of the bug log by number."""
+"""The fold and the document, case by case. Cases A and B of the bug log by number."""
 
 import json
 import time
@@ -7,59 +7,38 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.row_changes import (
+    APPLE,
+    BASE,
+    FULFILLED,
+    NOW,
+    QUAY,
+    REQUESTED,
+    SHIPPED,
+    VISA,
+    folded,
+    item,
+    payment,
+    place,
+)
 
 from snacks.domain.order import (
     NEW,
-    CustomerOrder,
     IncompleteRow,
     ItemDetail,
-    OrderState,
     PartialRow,
-    Payment,
     RowChange,
-    ShippingLocation,
-    decode_order,
-    decode_state,
     encode,
     fold,
     order_status,
     project,
 )
-from snacks.domain.values import RANK, Currency, ItemStatus, OrderStatus
-
-NOW = 1_767_225_600_000  # 2026-01-01T00:00:00Z
-REQUESTED, FULFILLED, SHIPPED = ItemStatus
-USD = Currency.USD
-APPLE = ItemDetail("Apple Rings", REQUESTED, Decimal("1.25"), USD, 2)
-QUAY = ShippingLocation("Ada K", "9 Quay St", "00501", 1.5, -2.5)
-VISA = Payment("CREDIT", "Visa", "****-****-****-4242", Decimal("2.50"), USD)
-
-
-def item(
-    row: ItemDetail | PartialRow | None = APPLE, item_id: str = "1", at: int = NOW, **more: Any
-) -> RowChange:
-    return RowChange("item_detail", "kit-1", item_id, row, at, **more)
-
-
-def place(row: ShippingLocation | None = QUAY, at: int = NOW) -> RowChange:
-    return RowChange("shipping_location", "kit-1", "", row, at)
-
-
-def payment(row: Payment | None = VISA, at: int = NOW) -> RowChange:
-    return RowChange("payment", "kit-1", "", row, at)
+from snacks.domain.values import OrderStatus
 
 
 def apple(**columns: Any) -> ItemDetail:
     return replace(APPLE, **columns)
-
-
-def folded(*changes: RowChange, state: OrderState = NEW) -> OrderState:
-    for change in changes:
-        state = fold(state, change)
-    return state
 
 
 def shown(*changes: RowChange) -> Any:
@@ -68,7 +47,6 @@ def shown(*changes: RowChange) -> Any:
     return None if order is None else json.loads(encode(order), parse_float=Decimal)
 
 
-BASE = (item(), place(), payment())
 D1 = {
     "orderId": "kit-1",
     "orderStatus": "PAID",
@@ -207,6 +185,20 @@ def test_a_repeat_is_the_very_same_state(change):
     assert fold(state, replace(change, at=NOW + 5)) is state
 
 
+def test_a_repeat_at_a_newer_position_changes_nothing_that_shows():
+    before = folded(*BASE, replace(payment(), position=(1, 1)))
+    after = fold(before, replace(payment(at=NOW + 60_000), position=(1, 2)))
+    assert after is not before
+    assert after.revision == before.revision
+    assert project("kit-1", after) == project("kit-1", before)
+    assert fold(after, replace(payment(None, at=NOW + 1), position=(1, 1))) is after
+    assert fold(after, replace(payment(at=NOW + 60_000), position=(1, 2))) is after
+
+
+def test_a_checkpoint_of_a_row_that_was_told_of_once_says_nothing_of_repeats():
+    assert b"seen" not in encode(folded(*(replace(change, position=(1, 1)) for change in BASE)))
+
+
 @pytest.mark.parametrize("change", [item(None), place(None), payment(None)])
 def test_a_delete_of_a_row_never_seen_says_nothing(change):
     assert fold(NEW, change) is NEW
@@ -277,147 +269,3 @@ def test_an_order_of_which_nothing_is_left_is_empty():
 def test_the_status_of_an_order(items, paid, status):
     for order in permutations(items):
         assert order_status(list(order), paid=paid) is status
-
-
-# ── laws ──────────────────────────────────────────────────────────────────────────────────────────
-
-money = st.integers(-1_000_000, 99_999_999_999).map(lambda cents: Decimal(cents).scaleb(-2))
-text = st.text(max_size=8)
-times = st.integers(0, 4_000_000_000_000)
-item_rows = st.builds(
-    ItemDetail, text, st.sampled_from(ItemStatus), money, st.just(USD), st.integers(1, 2**31 - 1)
-)
-degree = st.floats(-180, 180, allow_nan=False)
-place_rows = st.builds(ShippingLocation, text, text, text, degree, degree)
-payment_rows = st.builds(Payment, text, text, st.just("****-****-****-4242"), money, st.just(USD))
-
-
-def of(table: str, rows: Any, items: Any) -> Any:
-    return st.builds(RowChange, st.just(table), st.just("kit-1"), items, st.none() | rows, times)
-
-
-changes = st.one_of(
-    of("item_detail", item_rows, st.sampled_from(["1", "2", "10"])),
-    of("shipping_location", place_rows, st.just("")),
-    of("payment", payment_rows, st.just("")),
-)
-histories = st.lists(changes, max_size=12)
-
-
-@st.composite
-def interleaved(draw):
-    """A history of each row, in its order, dealt out in two ways; the second with repeats."""
-    history = draw(histories)
-    rows: dict[Any, list[RowChange]] = {}
-    for change in history:
-        rows.setdefault((change.table, change.item_id), []).append(change)
-    turns = draw(st.permutations([row for row, of_row in rows.items() for _ in of_row]))
-    queues = {row: iter(of_row) for row, of_row in rows.items()}
-    other = []
-    for row in turns:
-        other += [next(queues[row])] * draw(st.integers(1, 2))
-    return history, other
-
-
-@given(interleaved())
-def test_any_interleaving_of_rows_with_any_repeats_gives_the_same_bytes(both):
-    one, other = (folded(*history) for history in both)
-    assert {k: v for k, v in one.items.items() if v.row} == {k: v for k, v in other.items.items() if v.row}
-    assert one == replace(other, items={name: other.items[name] for name in one.items})
-    orders = [project("kit-1", state) for state in (one, other)]
-    assert orders[0] == orders[1]
-    if orders[0] is not None and orders[1] is not None:
-        assert encode(orders[0]) == encode(orders[1])
-
-
-@given(histories)
-def test_folding_the_same_history_again_gives_the_same_bytes(history):
-    assert encode(folded(*history)) == encode(folded(*history))
-
-
-@given(histories)
-def test_a_status_never_goes_back_without_a_delete(history):
-    state = NEW
-    for change in history:
-        after = fold(state, change)
-        for item_id, kept in state.items.items():
-            now = after.items[item_id].row
-            if kept.row is not None and now is not None:
-                assert RANK[now.item_status] >= RANK[kept.row.item_status]
-        assert after.revision == state.revision + (after is not state)
-        state = after
-
-
-@given(histories)
-def test_a_state_survives_its_checkpoint_byte_for_byte(history):
-    state = folded(*history)
-    assert decode_state(encode(state)) == state
-    assert encode(decode_state(encode(state))) == encode(state)
-
-
-@given(histories)
-def test_an_order_survives_its_topic_and_its_money_is_a_number(history):
-    order = project("kit-1", folded(*history))
-    if order is None:
-        return
-    assert decode_order(encode(order)) == order
-    parsed = json.loads(encode(order), parse_float=Decimal)
-    for shown_item, kept in zip(parsed["items"], order.items, strict=True):
-        assert Decimal(shown_item["price"]["price"]) == kept.price.price
-        assert not isinstance(shown_item["price"]["price"], str)
-    assert isinstance(order, CustomerOrder)
-
-
-paid_or_not = st.lists(st.none() | payment_rows, min_size=1, max_size=8)
-
-
-def numbered(rows: list[Payment | None]) -> list[RowChange]:
-    """The history of a row, as a binlog tells it."""
-    return [replace(payment(row, at=NOW + n), position=(1, n)) for n, row in enumerate(rows)]
-
-
-@st.composite
-def shuffled(draw):
-    """A row's records in their order, and in another one, some of them twice."""
-    told = numbered(draw(paid_or_not))
-    again = draw(st.lists(st.sampled_from(told), max_size=3))
-    return told, draw(st.permutations([*told, *again]))
-
-
-A, B = VISA, replace(VISA, credit_card_type="Other")
-ABA, GONE = numbered([A, B, A]), numbered([A, None])
-
-
-@given(shuffled())
-@example((ABA, [ABA[0], ABA[2], ABA[1]]))  # a repeat is newer than what comes late
-@example((GONE, [GONE[1], GONE[0]]))  # so is a delete of a row that was never there
-@example((numbered([None, A, None]), [*numbered([None, A, None])[::2], numbered([None, A])[1]]))
-def test_positions_make_late_records_harmless(told_and_shuffled):
-    """Numbered by a binlog, a row's records may come in any order, repeated: the newest one stays."""
-    told, in_another_order = told_and_shuffled
-    state = NEW
-    for change in in_another_order:
-        after = decode_state(encode(fold(state, change)))
-        assert after.revision == state.revision + (row_of(after) != row_of(state))
-        state = after
-    assert row_of(state) == told[-1].row
-    for change in told:
-        assert fold(state, change) is state
-
-
-def row_of(state: OrderState) -> Payment | None:
-    return None if state.payment is None else state.payment.row
-
-
-def test_a_repeat_at_a_newer_position_changes_nothing_that_shows():
-    before = folded(*BASE, replace(payment(), position=(1, 1)))
-    after = fold(before, replace(payment(at=NOW + 60_000), position=(1, 2)))
-    assert after is not before
-    assert after.revision == before.revision
-    assert project("kit-1", after) == project("kit-1", before)
-    assert fold(after, replace(payment(None, at=NOW + 1), position=(1, 1))) is after
-    assert fold(after, replace(payment(at=NOW + 60_000), position=(1, 2))) is after
-
-
-def test_a_checkpoint_of_a_row_that_was_told_of_once_says_nothing_of_repeats():
-    assert b"seen" not in encode(folded(*(replace(change, position=(1, 1)) for change in BASE)))
