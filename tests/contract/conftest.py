@@ -1,10 +1,15 @@
-"""Commands over HTTP into the shared MySQL, and a look at its rows."""
+"""Commands over HTTP into the shared MySQL, and a look at its rows; `compose.yaml`, read for each broker."""
 
+import json
 from uuid import uuid4
 
 import pytest
+from tests import tools
 from tests.commanding import client_of, opened
+from tests.composed import Project, configured, variables
 from tests.sql import connected
+
+from snacks.platform.compose import BROKERS
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +27,31 @@ async def database(platform, settings):
 @pytest.fixture
 def order_id():
     return f"cmd-{uuid4()}"
+
+
+@pytest.fixture(scope="session")
+def compose() -> list[str]:
+    return tools.compose()
+
+
+@pytest.fixture(scope="session", params=[*((broker, "actors") for broker in BROKERS), ("redpanda", "flink")])
+def chosen(request: pytest.FixtureRequest) -> tuple[str, str]:
+    broker, engine = request.param
+    return broker, engine
+
+
+@pytest.fixture(scope="session")
+def broker(chosen: tuple[str, str]) -> str:
+    return chosen[0]
+
+
+@pytest.fixture(scope="session")
+def project(compose: list[str], chosen: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """As `BROKER=... ENGINE=... docker compose` sees it."""
+    broker, engine = chosen
+    folder = tmp_path_factory.mktemp("project")
+    done = configured(compose, folder, variables(), BROKER=broker, ENGINE=engine)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    parsed: Project = json.loads(done.stdout)
+    return parsed
