@@ -234,7 +234,7 @@ async def test_a_task_manager_that_dies_turns_readiness_red_and_nothing_is_lost(
 
     await until(red)
     lives = asyncio.gather(*(live(app.url(0), chapter) for chapter in CHAPTERS))
-    await servers.healthy("flink-tasks", not_pid=pid)
+    await servers.healthy("flink-tasks", not_pid=pid, within=240)  # one that does not join is started again
     await app.until_ready(within=150)
     await lives
     await assert_mongodb_equals_mysql(app.settings)
