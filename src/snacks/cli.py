@@ -123,7 +123,7 @@ def chaos(context: typer.Context) -> None:
     """Break everything for as long as asked, and tell what held: `./snacks chaos --for 2h --seed 7`."""
     os.chdir(Path(__file__).parents[2])
     # In place of this process: Ctrl-C and the exit code are the harness's own.
-    os.execv(sys.executable, [sys.executable, "-m", "tests.chaos.real", *context.args])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "tests.chaos.real", *context.args])  # noqa: S606  (no shell is wanted)
 
 
 @cli.command()

@@ -75,7 +75,7 @@ def replay(
     key: Annotated[str | None, typer.Option(help="The edited key to send.")] = None,
 ) -> None:
     """Send a record, as it was or edited, to its topic again. Card numbers stay masked."""
-    _one_or_all(letter_id, every)
+    _one_or_all(letter_id, every=every)
     if letter_id is None:
         if value or key:
             raise typer.BadParameter("--value and --key are for one ID")
@@ -93,7 +93,7 @@ def replay(
 @letters_cli.command("drop")
 def drop(letter_id: Id = None, *, every: All = False, reason: Reason = None) -> None:
     """Mark dead letters as done with. They stay in the topic, and `list --closed` shows them."""
-    _one_or_all(letter_id, every)
+    _one_or_all(letter_id, every=every)
     if letter_id is None:
         console.print(f"{_with_letters(lambda letters, _: letters.drop_all(reason)):,} dropped.")
         return
@@ -125,7 +125,7 @@ def explain_order(
         raise typer.Exit(1)
 
 
-def _one_or_all(letter_id: str | None, every: bool) -> None:  # noqa: FBT001
+def _one_or_all(letter_id: str | None, *, every: bool) -> None:
     if (letter_id is None) is not every:
         raise typer.BadParameter("give one ID, or --all")
 

@@ -37,7 +37,11 @@ def reconcile_command(
     Ends with 1 if orders differ still.
     """
     settings = config.load()
-    _report(settings, lambda step: reconcile(settings, repair=not check, order_id=order, step=step), as_json)
+    _report(
+        settings,
+        lambda step: reconcile(settings, repair=not check, order_id=order, step=step),
+        as_json=as_json,
+    )
 
 
 @cli.command("rebuild")
@@ -51,10 +55,10 @@ def rebuild_command(
     Stopped by Ctrl-C, it goes on from there the next time.
     """
     settings = config.load()
-    _report(settings, lambda step: rebuild(settings, fresh=fresh, step=step), as_json)
+    _report(settings, lambda step: rebuild(settings, fresh=fresh, step=step), as_json=as_json)
 
 
-def _report(settings: config.Settings, work: Any, as_json: bool) -> None:  # noqa: FBT001
+def _report(settings: config.Settings, work: Any, *, as_json: bool) -> None:
     logs.setup(settings, quiet=True)
     try:
         with _Bar(hidden=as_json) as bar:

@@ -234,7 +234,7 @@ async def play(settings: Settings, console: Console) -> None:
                     live.console.print(f"[bold]{status:<10}[/] {NARRATION[status]}")
                     for chapter in CHAPTERS:
                         step = _Step(client, queries, sightings, teller, status)
-                        show = lambda: live.update(_render(table, ids), refresh=True)  # noqa: E731
+                        show = lambda: live.update(_render(table, ids), refresh=True)  # noqa: E731  (called in place)
                         await step.take(chapter, ids, table[chapter.name], show)
             if not console.is_terminal:  # Live leaves the last line open then
                 console.line()

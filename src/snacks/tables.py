@@ -52,7 +52,7 @@ class Unavailable(Exception):  # noqa: N818  (a state, named like one)
     """MySQL is away, overloaded or too slow. Whether a command was written is then not known."""
 
 
-class _Again(Exception):  # noqa: N818
+class _Again(Exception):  # noqa: N818  (a state, named like one)
     """Nothing was written; the same command may succeed if it is tried again."""
 
 
@@ -117,7 +117,7 @@ class Tables:
                     async with self._connection() as connection:
                         await _transaction(connection, command)
                 except _Again:
-                    await asyncio.sleep(random.uniform(0, min(0.25, 0.005 * 2**attempt)))  # noqa: S311
+                    await asyncio.sleep(random.uniform(0, min(0.25, 0.005 * 2**attempt)))  # noqa: S311  (spreads)
                 else:
                     return
             raise Unavailable(f"not written in {ATTEMPTS} attempts")

@@ -163,4 +163,4 @@ def _order_id(key: str | None, value: str | None) -> str | None:
             except msgspec.MsgspecError:
                 continue
     bare = (key or "").strip()
-    return bare if bare and bare[0] not in '{["' and len(bare) <= 64 and _is_utf8(bare) else None  # noqa: PLR2004
+    return bare if bare and bare[0] not in '{["' and len(bare) <= 64 and _is_utf8(bare) else None

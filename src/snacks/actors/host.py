@@ -29,7 +29,7 @@ class Wedged(Exception):  # noqa: N818  (a state, named like one)
     """A task has hung and cannot even be cancelled: only the end of the process helps."""
 
 
-class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]
+class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """All shards of this process. `run` is its one task; it ends only when cancelled, or `Wedged`."""
 
     def __init__(

@@ -83,7 +83,7 @@ def card(field: str, value: object) -> str:
 
 def status(field: str, value: object) -> ItemStatus:
     """An item status by name or ordinal."""
-    found = STATUSES.get(value) if type(value) in (str, int) else None  # type: ignore[call-overload]
+    found = STATUSES.get(value) if type(value) in (str, int) else None  # type: ignore[call-overload]  # it is one of them
     if found is None:
         raise Undecodable(f"{field}: got {got(value)}, not one of {', '.join(ItemStatus)}")
     return typing.cast("ItemStatus", found)
@@ -93,7 +93,7 @@ def currency(field: str, value: object) -> Currency:
     """A currency by name or ordinal; an explicit null is USD."""
     if value is None:
         return Currency.USD
-    found = CURRENCIES.get(value) if type(value) in (str, int) else None  # type: ignore[call-overload]
+    found = CURRENCIES.get(value) if type(value) in (str, int) else None  # type: ignore[call-overload]  # it is one of them
     if found is None:
         raise Undecodable(f"{field}: got {got(value)}, not one of {', '.join(Currency)}")
     return typing.cast("Currency", found)
@@ -101,10 +101,10 @@ def currency(field: str, value: object) -> Currency:
 
 def quantity(field: str, value: object) -> int:
     """A whole number from 1 to 2^31 - 1: `2`, `2.0` or `"2"`."""
-    digits = type(value) is str and value.isascii() and value.isdecimal() and len(value) <= 10  # noqa: PLR2004
+    digits = type(value) is str and value.isascii() and value.isdecimal() and len(value) <= 10
     number = value
     if digits or (type(value) is float and value.is_integer()):
-        number = int(value)  # type: ignore[call-overload]
+        number = int(value)  # type: ignore[call-overload]  # str or float, see above
     if type(number) is not int or not 1 <= number <= LARGEST_QUANTITY:
         raise Undecodable(f"{field}: got {got(value)}, not a whole number from 1 to {LARGEST_QUANTITY}")
     return number
@@ -132,7 +132,7 @@ def unscaled(encoded: object, scale: object) -> Decimal:
     Raises:
         ValueError: it is none, or far larger than any amount of money.
     """
-    if type(encoded) is not str or type(scale) is not int or not 0 <= scale <= 60 or len(encoded) > 40:  # noqa: PLR2004
+    if type(encoded) is not str or type(scale) is not int or not 0 <= scale <= 60 or len(encoded) > 40:
         raise ValueError("not a Decimal")
     number = int.from_bytes(base64.b64decode(encoded, validate=True), "big", signed=True)
     return Decimal(f"{number}E-{scale}")

@@ -193,4 +193,4 @@ def _is(key: bytes | None, expected: bytes) -> bool:
 def file_number(name: str) -> int | None:
     """The number of a binlog file: 7 of `binlog.000007`; None if it does not end in one."""
     digits = name.rpartition(".")[2]
-    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 18 else None  # noqa: PLR2004
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= 18 else None

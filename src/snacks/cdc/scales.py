@@ -56,7 +56,7 @@ def _scales(schema: object) -> dict[str, int | None]:
         ):
             parameters = field.get("parameters")
             digits = str(parameters.get("scale")) if isinstance(parameters, dict) else ""
-            good = digits.isascii() and digits.isdecimal() and len(digits) <= 2  # noqa: PLR2004
+            good = digits.isascii() and digits.isdecimal() and len(digits) <= 2
             found[field["field"]] = int(digits) if good else None
     return found
 

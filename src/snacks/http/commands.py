@@ -71,7 +71,7 @@ class MoneyResponse(Response[Any]):
 
     encoder = msgspec.json.Encoder(decimal_format="number")
 
-    def render(self, content: Any, media_type: str, enc_hook: Serializer | None = None) -> bytes:  # noqa: ARG002
+    def render(self, content: Any, media_type: str, enc_hook: Serializer | None = None) -> bytes:  # noqa: ARG002  (Litestar's)
         """The content as JSON."""
         return self.encoder.encode(content)
 

@@ -65,7 +65,7 @@ async def list_letters(
     letters: NamedDependency[Letters],
     reason: Annotated[str, QueryParameter(description="Only those with this reason code")] = "",
     limit: Annotated[int, QueryParameter(description=f"At most so many, up to {MOST}")] = 50,
-    closed: Annotated[bool, QueryParameter(description="Also those replayed or dropped")] = False,  # noqa: FBT002
+    closed: Annotated[bool, QueryParameter(description="Also those replayed or dropped")] = False,  # noqa: FBT002  (a query parameter)
 ) -> list[Letter]:
     """The newest letters."""
     if not 1 <= limit <= MOST:

@@ -38,7 +38,7 @@ class MoneySchema(OpenAPISchemaPlugin):
         """True for amounts of money."""
         return field_definition.annotation is Decimal
 
-    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:  # noqa: ARG002
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:  # noqa: ARG002  (Litestar's)
         """A number with two decimal digits."""
         return Schema(type=OpenAPIType.NUMBER, description="Two decimal digits", examples=[0.04])
 
@@ -46,7 +46,7 @@ class MoneySchema(OpenAPISchemaPlugin):
 class SchemaPage(OpenAPIRenderPlugin):
     """The document for people: every operation with its examples."""
 
-    def render(self, request: Request[Any, Any, State], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002
+    def render(self, request: Request[Any, Any, State], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002  (Litestar's)
         """The page; it fetches the document itself."""
         return (STATIC / "schema.html").read_bytes()
 

@@ -158,7 +158,7 @@ async def _deny(socket: Socket, status: int, reason: str) -> None:
     """Refuse the handshake with an HTTP answer; a browser only learns that it failed."""
     answer: Response[Problem] = problem(status, reason)
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-    if status == 503:  # noqa: PLR2004  (Service Unavailable)
+    if status == 503:
         headers.append((b"retry-after", b"1"))
     body = answer.render(answer.content, "application/json")
     await socket.receive()

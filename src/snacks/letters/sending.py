@@ -54,7 +54,7 @@ def id_of(letter: DeadLetter) -> str:
 def identity(letter_id: str) -> str:
     """`topic/partition/offset` of an id. Raises NoSuchLetter for text that is no id."""
     name, *place = letter_id.rsplit("-", 2)
-    if len(place) != 2 or not all(one.isascii() and one.isdecimal() for one in place):  # noqa: PLR2004
+    if len(place) != 2 or not all(one.isascii() and one.isdecimal() for one in place):
         raise NoSuchLetter(f"{letter_id[:80]} is no id of a dead letter, such as payment-0-17")
     topic = next((topic for topic in CDC_TOPICS if table_of(topic) == name), name)
     return "/".join([topic, *place])

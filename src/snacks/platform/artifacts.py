@@ -59,7 +59,7 @@ def parse_lock(text: str) -> list[Artifact]:
         if not line.strip() or line.startswith("#"):
             continue
         fields = line.split()
-        if len(fields) != 4 or not fields[2].isdigit() or len(fields[3]) != 64:  # noqa: PLR2004
+        if len(fields) != 4 or not fields[2].isdigit() or len(fields[3]) != 64:
             raise PlatformError(
                 f"{LOCK}, line {number}: expected `set coordinate bytes sha256`, got {line!r}."
             )

@@ -4,7 +4,7 @@ Both commands are this: `reconcile` with MySQL for the truth, `rebuild` with wha
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Protocol
 
@@ -153,8 +153,8 @@ class Comparison:
             yield page, await self._truth.of(list(page))
             after = max(page)
 
-    def _show(self, differing: object) -> None:
-        for one in differing:  # type: ignore[attr-defined]
+    def _show(self, differing: Iterable[Evidence]) -> None:
+        for one in differing:
             if len({d.order_id for d in self.report.differences}) >= SHOWN:
                 return
             self.report.differences += one.differences()

@@ -44,7 +44,7 @@ def _signed(tail: bytes) -> int:
     """The last bytes, as Java's bytes are: one above 127 is negative and flips all bits above it."""
     number = 0
     for place, byte in enumerate(tail):
-        number ^= (byte - 256 if byte > 127 else byte) << 8 * place  # noqa: PLR2004  (a byte's sign)
+        number ^= (byte - 256 if byte > 127 else byte) << 8 * place
     return number & _MASK
 
 
