@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-import uvloop
 from rich.console import Console
 from rich.markup import escape
 
 from snacks import app as application
-from snacks import cli_flink, cli_letters, cli_platform, cli_repair, config, demo, logs, platform, watch
+from snacks import cli_flink, cli_letters, cli_platform, cli_repair, config, demo, logs, loop, platform, watch
 from snacks.cdc import connector as cdc_connector
 from snacks.cdc import topics as cdc_topics
 from snacks.cdc.connector import ConnectorStatus
@@ -80,7 +78,7 @@ def demo_command(
     """Start everything, play the story, show each order's way, and stay up until Ctrl-C."""
     settings = config.load()
     logs.setup(settings, quiet=True)
-    _run(demo.run(settings, console, once=once, docker=docker))
+    loop.run(demo.run(settings, console, once=once, docker=docker))
 
 
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -184,7 +182,7 @@ def serve(
         os.environ["SNACKS_ROLE"] = role
     settings = config.load()
     logs.setup(settings)
-    _run(application.serve(settings))
+    loop.run(application.serve(settings))
 
 
 @cli.command("watch")
@@ -196,7 +194,7 @@ def watch_command(
 ) -> None:
     """Follow orders as they move, until Ctrl-C: time, status, and milliseconds from hop to hop."""
     with suppress(KeyboardInterrupt, asyncio.CancelledError):  # the way to end it, no error
-        _run(watch.follow(config.load(), console, order_id, status, as_json=as_json))
+        loop.run(watch.follow(config.load(), console, order_id, status, as_json=as_json))
 
 
 @cli.command()
@@ -218,7 +216,7 @@ def connector_apply() -> None:
 @connector_cli.command("list")
 def connector_list() -> None:
     """Show all connectors of Kafka Connect, and their tasks."""
-    connectors_table(_run(cdc_connector.everyone(config.load())), console)
+    connectors_table(loop.run(cdc_connector.everyone(config.load())), console)
 
 
 @connector_cli.command("status")
@@ -248,40 +246,28 @@ def connector_restart() -> None:
 @connector_cli.command("delete")
 def connector_delete() -> None:
     """Remove the connector. Its offsets stay: applied again, it reads on from there."""
-    _run(cdc_connector.delete(config.load()))
+    loop.run(cdc_connector.delete(config.load()))
     console.print("Deleted.")
 
 
 @topics_cli.command("ensure")
 def topics_ensure() -> None:
     """Make the topics that are missing, and check those that are there."""
-    topics_table(_run(cdc_topics.ensure(config.load())), console, as_json=False)
+    topics_table(loop.run(cdc_topics.ensure(config.load())), console, as_json=False)
 
 
 @topics_cli.command("list")
 def topics_list(*, as_json: Json = False) -> None:
     """Show the topics: partitions, records, clean-up."""
-    topics_table(_run(cdc_topics.describe(config.load())), console, as_json=as_json)
+    topics_table(loop.run(cdc_topics.describe(config.load())), console, as_json=as_json)
 
 
 def _connector(asking: Coroutine[Any, Any, ConnectorStatus]) -> None:
-    connectors_table([_run(asking)], console)
+    connectors_table([loop.run(asking)], console)
 
 
 async def _applied(settings: config.Settings) -> ConnectorStatus:
     return (await cdc_connector.apply(settings)).status
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; Ctrl-C and SIGTERM cancel it, so that everything it owns is closed."""
-
-    async def cancellable() -> Any:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (for mypy; this is one)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work
-
-    return uvloop.run(cancellable())
 
 
 def _options_first(arguments: list[str]) -> list[str]:

@@ -1,19 +1,16 @@
 """`snacks dead-letters` and `snacks explain`: tables, progress, JSON. What they do lives elsewhere."""
 
-import asyncio
-import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-import uvloop
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from snacks import config, logs
+from snacks import config, logs, loop
 from snacks.documents import Documents
 from snacks.explain import Explanation, explain
 from snacks.explain.report import explanation
@@ -145,19 +142,7 @@ def _with_letters(work: Callable[[Letters, Any], Coroutine[Any, Any, Any]]) -> A
                     task = tasks[what] = bar.add_task(what, total=total)
                 bar.update(task, completed=done)
 
-            return _run(work(Letters(settings), progress))
+            return loop.run(work(Letters(settings), progress))
     except (LettersUnavailable, NoSuchLetter, NotReplayable) as error:
         errors.print(f"[red]snacks:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(1) from None
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; Ctrl-C and SIGTERM cancel it, so that everything it owns is closed."""
-
-    async def cancellable() -> Any:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (for mypy; this is one)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work
-
-    return uvloop.run(cancellable())

@@ -1,19 +1,15 @@
 """`snacks reconcile` and `snacks rebuild`: progress, tables, JSON. What they do lives in `snacks.repair`."""
 
-import asyncio
-import signal
-from collections.abc import Coroutine
 from typing import Annotated, Any, Self
 
 import msgspec
 import typer
-import uvloop
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from snacks import config, logs
+from snacks import config, logs, loop
 from snacks.repair.comparison import Report, Step
 from snacks.repair.errors import RepairError
 from snacks.repair.rebuild import rebuild
@@ -62,7 +58,7 @@ def _report(settings: config.Settings, work: Any, *, as_json: bool) -> None:
     logs.setup(settings, quiet=True)
     try:
         with _Bar(hidden=as_json) as bar:
-            report = _run(work(bar.step))
+            report = loop.run(work(bar.step))
     except RepairError as error:
         Console(stderr=True).print(f"[red]snacks:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(1) from None
@@ -122,15 +118,3 @@ class _Bar:
             bar = self._bars[what] = self._progress.add_task(what, total=total or None, rate="")
         speed = next((task.speed for task in self._progress.tasks if task.id == bar), None)
         self._progress.update(bar, completed=done, total=total or None, rate=f"{speed or 0:,.0f}/s")
-
-
-def _run(work: Coroutine[Any, Any, Report]) -> Report:
-    """Run to the end; Ctrl-C and SIGTERM cancel it, so that everything it owns is closed."""
-
-    async def cancellable() -> Report:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  (for mypy; this is one)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        return await work
-
-    return uvloop.run(cancellable())

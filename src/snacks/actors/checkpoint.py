@@ -13,7 +13,6 @@ from contextlib import suppress
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 
 from snacks.actors.orders import Entry
 from snacks.actors.sources import remade
@@ -187,7 +186,7 @@ def _apply(restored: Restored, key: bytes, value: bytes | None) -> None:
 
 
 async def _stop(stopping: Awaitable[None]) -> None:
-    """Without a broker, aiokafka's stop() can wait for ever."""
-    with suppress(KafkaError, TimeoutError):
+    """Without a broker, aiokafka's stop() can wait for ever; and it raises what its own tasks died of."""
+    with suppress(Exception):  # it is thrown away: what matters is the next one
         async with asyncio.timeout(STOP_TIMEOUT):
             await stopping

@@ -7,9 +7,9 @@ from contextlib import suppress
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
 
 from snacks.actors.sources import TopicRemade
+from snacks.actors.watchdog import Stalled
 from snacks.cdc.topics import CDC_TOPICS
 from snacks.config import Settings
 
@@ -106,16 +106,30 @@ async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> No
 
 
 async def _ended(work: Awaitable[None], within: float) -> bool:
-    """True if it ended in time, well or badly. One that cannot even be cancelled is left behind."""
+    """True if it ended in time, well or badly. One that cannot even be cancelled is left behind.
+
+    However badly: aiokafka raises there what its own tasks died of, and the next consumer matters more.
+    """
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait([task], timeout=within)
     finally:
         task.cancel()
     if done:
-        with suppress(KafkaError, OSError, TimeoutError):
+        with suppress(Exception):
             task.result()
     return bool(done)
+
+
+def check_alive(consumer: AIOKafkaConsumer) -> None:
+    """Notice that aiokafka asks for metadata no more: it still fetches, but waits for ever when it must look.
+
+    Raises:
+        Stalled: so it is; a new consumer is the remedy.
+    """
+    asking = consumer._client._sync_task  # noqa: SLF001  (it tells nobody else)
+    if asking is not None and asking.done():
+        raise Stalled("aiokafka asks for metadata no more")
 
 
 def check_ends(consumer: AIOKafkaConsumer, folded: Mapping[int, Mapping[str, int]]) -> None:

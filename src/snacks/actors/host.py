@@ -164,6 +164,7 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             if loop.time() >= commit_at:
                 commit_at = loop.time() + GROUP_COMMIT_EVERY
                 await self._commit_group(consumer)
+                group_consumer.check_alive(consumer)
                 group_consumer.check_ends(
                     consumer, {n: one.offsets for n, one in self._shards.items() if one.running}
                 )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import ConsumerRecord, TopicPartition
@@ -126,6 +127,7 @@ class Consumer(Client):
         self._closed = False
         self._polled = 0
         self._coordinator = None
+        self._client = SimpleNamespace(_sync_task=None)
         """aiokafka's, of which the application closes the parts when `stop` hangs: ours does not."""
 
     @property
