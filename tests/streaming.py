@@ -189,8 +189,11 @@ async def serving(feed: Feed, port: int = 0, **uvicorn_options: Any) -> AsyncIte
             await server.shutdown(sockets=[listening])
 
 
+Following = tuple[Orders, Served]
+
+
 @asynccontextmanager
-async def following(settings: Settings, **options: Any) -> AsyncIterator[tuple[Orders, Served]]:
+async def following(settings: Settings, **options: Any) -> AsyncIterator[Following]:
     """A topic, a feed of it and a server. Options that are settings change these."""
     own = {name: options.pop(name) for name in list(options) if name in Settings.__struct_fields__}
     changed = replace(settings, **own)

@@ -1,6 +1,8 @@
-"""Commands over HTTP into the shared MySQL, and a look at its rows; `compose.yaml`, read for each broker."""
+"""Commands over HTTP into the shared MySQL; a stream of orders; `compose.yaml`, read for each broker."""
 
 import json
+import logging
+from collections.abc import AsyncIterator, Iterator
 from uuid import uuid4
 
 import pytest
@@ -8,7 +10,10 @@ from tests import tools
 from tests.commanding import client_of, opened
 from tests.composed import Project, configured, variables
 from tests.sql import connected
+from tests.streaming import Following, following
 
+from snacks.config import Settings
+from snacks.platform import Platform
 from snacks.platform.compose import BROKERS
 
 
@@ -27,6 +32,20 @@ async def database(platform, settings):
 @pytest.fixture
 def order_id():
     return f"cmd-{uuid4()}"
+
+
+@pytest.fixture
+async def here(platform: Platform, settings: Settings) -> AsyncIterator[Following]:
+    async with following(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def no_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever a client does, the log has no error of it."""
+    yield
+    ours = [one for one in caplog.get_records("call") if not one.name.startswith("aiokafka")]
+    assert [one.getMessage() for one in ours if one.levelno >= logging.ERROR] == []
 
 
 @pytest.fixture(scope="session")

@@ -1,47 +1,21 @@
-"""The stream as its clients meet it: a real server, a real broker, a real WebSocket client."""
+"""The stream as its clients meet it, over real WebSockets: what is told, coming back, slow readers."""
 
 import asyncio
-import json
-import logging
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from tests.streaming import Message, Orders, Served, brief, feeding, following, hear, hear_until, serving
+from tests.streaming import Following, brief, feeding, following, hear, hear_until, serving
 from tests.waiting import until
 from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 
 from snacks.config import Settings
 from snacks.http import stream
 from snacks.platform import Platform
 
-Following = tuple[Orders, Served]
-
-
-@pytest.fixture
-async def here(platform: Platform, settings: Settings) -> AsyncIterator[Following]:
-    async with following(settings) as opened:
-        yield opened
-
-
-@pytest.fixture(autouse=True)
-def no_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Whatever a client does, the log has no error of it."""
-    yield
-    ours = [one for one in caplog.get_records("call") if not one.name.startswith("aiokafka")]
-    assert [one.getMessage() for one in ours if one.levelno >= logging.ERROR] == []
-
-
-async def refusal(connecting: Any) -> tuple[int, str]:
-    with pytest.raises(InvalidStatus) as refused:
-        async with connecting:
-            pass
-    answer = refused.value.response
-    return answer.status_code, json.loads(answer.body or b"{}")["message"]
+pytestmark = pytest.mark.usefixtures("no_errors")
 
 
 # ── what is told ─────────────────────────────────────────────────────────────────────────────────
@@ -279,158 +253,3 @@ async def test_what_a_client_says_is_not_heard_and_too_much_ends_it(here: Follow
         await client.send("x" * 10_000)
         with pytest.raises(ConnectionClosed):
             await hear(client)
-
-
-# ── who is let in ────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://localhost.evil.example", "x"])
-async def test_a_page_of_another_site_is_refused_with_403(here: Following, origin: str) -> None:
-    _, served = here
-    status, message = await refusal(served.follow(origin=origin))
-    assert (status, message) == (403, "Origin is another site (SNACKS_ALLOWED_ORIGINS)")
-    async with served.events(headers={"Origin": origin}) as answer:
-        assert answer.status_code == 403
-
-
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example", ""])
-async def test_a_host_that_is_not_ours_is_refused_with_403(here: Following, host: str) -> None:
-    _, served = here
-    reading, writing = await asyncio.open_connection("127.0.0.1", served.port)
-    writing.write(
-        f"GET /ws/orders HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-    )
-    async with asyncio.timeout(10):
-        answer = await reading.read()
-    assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
-    assert b'"message":"Host is not a name of this server (SNACKS_ALLOWED_HOSTS)"' in answer
-    writing.close()
-
-
-async def test_our_own_pages_and_the_listed_ones_are_let_in(platform: Platform, settings: Settings) -> None:
-    listed = {"allowed_hosts": ("kitchen.example",), "allowed_origins": ("https://board.example",)}
-    async with following(settings, **listed) as (_, served):
-        for origin in (None, f"http://127.0.0.1:{served.port}", "https://board.example"):
-            async with served.follow(origin=origin) as client:
-                await hear_until(client)
-        async with served.events(headers={"Host": "kitchen.example"}) as answer:
-            assert answer.status_code == 200
-
-
-async def test_a_status_that_is_not_ours_is_400(here: Following) -> None:
-    _, served = here
-    assert await refusal(served.follow("?status=EATEN")) == (400, stream.WRONG_STATUS)
-    async with served.events(params={"status": "EATEN"}) as answer:
-        assert answer.status_code == 400
-
-
-async def test_one_subscriber_too_many_is_503_and_another_may_come_when_one_went(
-    platform: Platform, settings: Settings
-) -> None:
-    async with following(settings, stream_connections=1) as (_, served):
-        async with served.follow() as client:
-            await hear_until(client)
-            assert await refusal(served.follow()) == (503, "there are 1 subscribers already")
-            async with served.events() as answer:
-                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        await until(lambda: len(served.feed.present) == 0)
-        async with served.follow() as client:
-            await hear_until(client)
-
-
-# ── the end ──────────────────────────────────────────────────────────────────────────────────────
-
-
-async def test_a_shutdown_tells_clients_to_come_back(platform: Platform, settings: Settings) -> None:
-    clients = []
-    async with following(settings) as (_, served):
-        clients = [await served.follow(path) for path in ("", "/a", "?status=PAID")]
-        for client in clients:
-            await hear_until(client)
-    for client in clients:
-        with pytest.raises(ConnectionClosed) as closed:
-            await hear(client)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1012
-
-
-async def test_a_shutdown_ends_event_streams_with_the_time_to_come_back(
-    platform: Platform, settings: Settings
-) -> None:
-    lines: list[str] = []
-
-    async def read(served: Served) -> None:
-        async with served.events() as answer:
-            async for line in answer.aiter_lines():
-                lines.append(line)  # noqa: PERF401  (they are looked at while they come)
-
-    async with following(settings) as (_, served):
-        reading = asyncio.create_task(read(served))
-        await until(lambda: any('"current"' in line for line in lines))
-    await asyncio.wait_for(reading, 10)  # no error: the answer came to its end
-    assert [line for line in lines if line][-1] == f"retry: {stream.RETRY_MILLISECONDS}"
-
-
-# ── server-sent events ───────────────────────────────────────────────────────────────────────────
-
-
-async def events(answer: Any, kind: str = "current") -> tuple[list[Message], str]:
-    """The messages to the first of this type, and the last event id."""
-    messages, last = [], ""
-    async with asyncio.timeout(10):
-        async for line in answer.aiter_lines():
-            if line.startswith("id: "):
-                last = line[4:]
-            elif line.startswith("data: "):
-                messages.append(json.loads(line[6:]))
-                if messages[-1]["type"] == kind:
-                    break
-    return messages, last
-
-
-async def test_an_event_stream_tells_the_same_and_goes_on_after_the_last_event_id(here: Following) -> None:
-    orders, served = here
-    await orders.put_all([("a", "PENDING"), ("b", "PAID")])
-    await until(lambda: len(served.feed.present.orders) == 2)
-    async with served.events() as answer:
-        assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-        assert answer.headers["cache-control"] == "no-store"
-        messages, last = await events(answer)
-    assert set(brief(messages)) == {"hello", "order a PENDING", "order b PAID", "current"}
-    await orders.put("b", "FULFILLED")
-    await until(lambda: served.feed.present.seq == 3)
-    async with served.events(headers={"Last-Event-ID": last}) as answer:
-        messages, _ = await events(answer)
-    assert messages[0]["resumed"]
-    assert brief(messages[1:]) == ["order b FULFILLED", "current"]
-
-
-async def test_an_event_stream_can_be_of_one_order_or_of_one_status(here: Following) -> None:
-    orders, served = here
-    await orders.put_all([("a/b", "PENDING"), ("b", "PAID")])
-    await until(lambda: len(served.feed.present.orders) == 2)
-    async with served.events(params={"orderId": "a/b"}) as answer:
-        assert brief((await events(answer))[0]) == ["hello", "order a/b PENDING", "current"]
-    async with served.events(params={"status": "PAID"}) as answer:
-        assert brief((await events(answer))[0]) == ["hello", "order b PAID", "current"]
-
-
-async def test_a_client_that_leaves_an_event_stream_leaves_nothing_behind(here: Following) -> None:
-    _, served = here
-    async with served.events() as answer:
-        await events(answer)
-        assert len(served.feed.present) == 1
-    await until(lambda: (served.tasks, len(served.feed.present)) == (0, 0))
-
-
-async def test_a_quiet_event_stream_says_that_it_lives(
-    here: Following, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _, served = here
-    monkeypatch.setattr(stream, "COMMENT_SECONDS", 0.1)
-    async with served.events() as answer:
-        async with asyncio.timeout(10):
-            lines = answer.aiter_lines()
-            while await anext(lines) != ":":
-                pass
