@@ -1,10 +1,13 @@
-"""What the tests of single adapters share."""
+"""Servers that can be started, and documents in a database of their own, for tests of single adapters."""
 
 import os
+from collections.abc import AsyncIterator
 
 import pytest
 
 from snacks import config
+from snacks.config import Settings
+from snacks.documents import Documents
 from snacks.platform import PlatformError, fetch
 
 
@@ -16,3 +19,16 @@ def fetched() -> None:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"the servers cannot be fetched: {error}")
+
+
+@pytest.fixture(scope="module")
+async def opened(platform: object, settings: Settings) -> AsyncIterator[Documents]:
+    async with Documents(settings.mongo, f"{settings.mongo_database}_documents") as documents:
+        yield documents
+        await documents._client.drop_database(documents._database.name)
+
+
+@pytest.fixture
+async def documents(opened: Documents) -> Documents:
+    await opened.model.get_pymongo_collection().delete_many({})
+    return opened
