@@ -15,10 +15,13 @@ from snacks.cdc import CDC_TOPICS
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS
 from snacks.config import Settings
 from snacks.documents import Documents
+from snacks.repair.comparison import Report
 from snacks.repair.partition import partition_of
+from snacks.repair.reconcile import reconcile
 from snacks.tables import Tables
+from tests import oracle
 from tests.fresh import fresh_topics
-from tests.given import value
+from tests.given import item, payment, place, value
 from tests.sql import sql
 from tests.waiting import until
 
@@ -52,6 +55,10 @@ async def actors(settings: Settings) -> AsyncIterator[OrderHost]:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def order(order_id: str, **columns: Any) -> tuple[Any, ...]:
+    return item(order_id, **columns), place(order_id), payment(order_id)
 
 
 async def written(settings: Settings, *rows: Row) -> None:
@@ -134,3 +141,21 @@ async def _folded(settings: Settings) -> bool:
     finally:
         await consumer.stop()
     return all(shards.get(one.partition, {}).get(one.topic, 0) == end for one, end in ends.items())
+
+
+async def assert_equal(settings: Settings) -> None:
+    """MongoDB holds what MySQL says, told by an oracle of its own."""
+    host, port = settings.mysql
+    left = await oracle.expected(
+        host, port, settings.mysql_user, settings.mysql_password, settings.mysql_database
+    )
+    assert oracle.differences(left, await oracle.stored(settings.mongo, settings.mongo_database)) == []
+
+
+async def repaired(settings: Settings, differing: int) -> Report:
+    """Repair; then everything agrees, and comparing again finds nothing."""
+    found = await reconcile(settings, repair=True)
+    assert (found.differing, found.repaired, found.remaining) == (differing, differing, 0)
+    await assert_equal(settings)
+    assert (await reconcile(settings, repair=False)).differing == 0
+    return found

@@ -4,11 +4,12 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.repairing import fresh
 
 from snacks import config
 from snacks.config import Settings
 from snacks.documents import Documents
-from snacks.platform import PlatformError, fetch
+from snacks.platform import Platform, PlatformError, fetch
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,9 @@ async def opened(platform: object, settings: Settings) -> AsyncIterator[Document
 async def documents(opened: Documents) -> Documents:
     await opened.model.get_pymongo_collection().delete_many({})
     return opened
+
+
+@pytest.fixture
+async def given(lab: Platform) -> Settings:
+    """For tests of repair: empty tables, empty topics, a group and a database of their own."""
+    return await fresh(lab.settings)

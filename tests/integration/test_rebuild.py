@@ -14,7 +14,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 from tests import oracle
 from tests.e2e.app_process import App, serving
 from tests.given import EPOCH, item, payment, place
-from tests.repairing import actors, captured, changed, collection, documents, fresh, history, shown
+from tests.repairing import actors, captured, changed, collection, documents, history, shown
 from tests.sql import sql
 from tests.waiting import until
 
@@ -30,11 +30,6 @@ from snacks.story import STATUSES
 
 pytestmark = pytest.mark.timeout(180)
 ORDERS = 40
-
-
-@pytest.fixture
-async def given(lab: Platform) -> Settings:
-    return await fresh(lab.settings)
 
 
 async def some_orders(settings: Settings) -> set[str]:
