@@ -182,3 +182,24 @@ def _of_aiokafka(tasks: set[asyncio.Task[object]]) -> list[str]:
     return [
         one for one in coroutines if "Fetcher" in one or "Coordinator" in one or "_md_synchronizer" in one
     ]
+
+
+async def test_a_consumer_whose_metadata_task_has_ended_is_built_anew(
+    given: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It went on to fetch, and a shard that began anew waited for ever to learn where its topics begin."""
+
+    async def broken(*_: object) -> bool:
+        raise RuntimeError("the handler is closed")
+
+    async with actors(given) as host:
+        await until(runs(host, given.partitions))
+        died = host._consumer
+        assert died is not None
+        monkeypatch.setattr(died._client, "_metadata_update", broken)
+        waits_for_ever = died._client.force_metadata_update()
+        await until(lambda: host._consumer not in (None, died), within=30)
+        assert not waits_for_ever.done()
+        await until(runs(host, given.partitions), within=60)
+        await produce(given, *map(value, (item(), place())))
+        await until(lambda: status_of_is(given, "PENDING"))
