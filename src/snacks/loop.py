@@ -28,7 +28,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 _plain_send = AIOKafkaConnection.send
 
 
-def _send(connection: AIOKafkaConnection, request: Any, expect_response: Any = True) -> Any:  # noqa: FBT002
+def _send(connection: AIOKafkaConnection, request: Any, expect_response: Any = True) -> Any:  # noqa: FBT002  (aiokafka's)
     """Say in aiokafka's words that a connection is closed: uvloop says RuntimeError, asyncio nothing.
 
     aiokafka's own tasks are not prepared for that. The one that fetches metadata ended for good, and a

@@ -216,7 +216,7 @@ def _decode(kind: type, value: object) -> object:
         raise ValueError
     amount = Decimal(value)
     # copy_abs: arithmetic on an exponent in the millions would overflow.
-    if amount.copy_abs() >= MONEY_LIMIT or int(amount.as_tuple().exponent) < -2:
+    if amount.copy_abs() >= MONEY_LIMIT or int(amount.as_tuple().exponent) < -2:  # cents
         raise ValueError
     if kind is Price and amount <= 0:
         raise ValueError
