@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError
 
 from snacks.actors import consumer as group_consumer
 from snacks.actors import members
+from snacks.actors.room import Room
 from snacks.actors.shard import RETRY_FIRST, RETRY_LONGEST, Shard
 from snacks.actors.sources import TopicRemade
 from snacks.actors.status import HostStatus
@@ -56,6 +57,7 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._draining: list[asyncio.Task[None]] = []
         self._committed: dict[TopicPartition, int] = {}
+        self._room = Room()
 
     def status(self) -> HostStatus:
         """What this process folds now."""
@@ -236,7 +238,14 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._reason = ""
         self._consumer.pause(*assigned)
         for partition in by_partition:
-            shard = Shard(self._settings, partition, self._documents, self._start_reading, self._elsewhere)
+            shard = Shard(
+                self._settings,
+                partition,
+                self._documents,
+                self._start_reading,
+                elsewhere=self._elsewhere,
+                room=self._room,
+            )
             self._shards[partition] = shard
             self._tasks[partition] = asyncio.create_task(shard.run(), name=f"shard-{partition}")
 

@@ -21,6 +21,7 @@ from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.consumer import StartReading
 from snacks.actors.order import Outcome
 from snacks.actors.orders import Orders, aggregates, checkpoints, portion, read
+from snacks.actors.room import Room
 from snacks.actors.sources import TopicRemade
 from snacks.actors.status import LEGAL, ShardStatus, State
 from snacks.config import Settings
@@ -58,7 +59,9 @@ class Shard:
         partition: int,
         documents: Documents,
         start_reading: StartReading,
+        *,
         elsewhere: Callable[[str, int], int | None],
+        room: Room,
     ) -> None:
         """`elsewhere(order_id, partition)` names another shard of this process that has the order."""
         self.partition = partition
@@ -77,6 +80,7 @@ class Shard:
         self._ahead: dict[str, int] = {}
         self._received: dict[str, int] = {}
         self._inbox: deque[ConsumerRecord] = deque()
+        self._room = room
         self._in_cycle = False
         self._most = self._tried = CYCLE_RECORDS
         self._wake = asyncio.Event()
@@ -106,8 +110,8 @@ class Shard:
 
     @property
     def busy(self) -> bool:
-        """True if it has something to do now."""
-        work = self._in_cycle or (self._inbox and self._caught_up)
+        """True if it has something to do now, and need not wait for other shards first."""
+        work = self._in_cycle or (self._inbox and self._caught_up and self.partition not in self._room.queue)
         return self._state is not State.RUNNING or bool(work)
 
     def has(self, order_id: str) -> bool:
@@ -196,9 +200,12 @@ class Shard:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            self._in_cycle = True
-            await self._cycle()
-            self._in_cycle = False
+            async with self._room.for_cycle(self.partition, len(self._inbox)):
+                if self._drain.is_set():
+                    return
+                self._in_cycle = True
+                await self._cycle()
+                self._in_cycle = False
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""

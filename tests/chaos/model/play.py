@@ -17,7 +17,7 @@ from tests.chaos.model.virtual import RUNNING, VirtualLoop
 from tests.chaos.model.world import SESSION, World
 
 from snacks import documents
-from snacks.actors import checkpoint, host, members, orders, shard, watchdog
+from snacks.actors import checkpoint, host, members, orders, room, shard, watchdog
 from snacks.actors import consumer as group_consumer
 from snacks.actors.status import GroupStatus
 from snacks.config import Settings
@@ -29,11 +29,14 @@ SETTINGS = Settings(
 SMALL = {
     "CYCLE_RECORDS": (shard, 6),
     "BACKLOG_RECORDS": (shard, 8),
+    "LARGE_CYCLE": (room, 2),
+    "LARGE_AT_ONCE": (room, 1),
     "ACTIVE_ACTORS": (orders, 1),
     "POLL_TIMEOUT": (host, 1.0),
     "LOOK_EVERY": (watchdog, 4.0),
 }
-"""Bounds of the application, so low that each history meets them: full shards, passivated orders."""
+"""Bounds of the application, so low that each history meets them: full shards, shards that wait for another,
+passivated orders."""
 
 WORLD_FAULTS = ("join", "leave", "rebalance", "kafka away", "mongo away", "compaction", "group offsets moved")
 HEALED = 60.0
