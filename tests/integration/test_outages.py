@@ -200,6 +200,7 @@ async def test_a_consumer_whose_metadata_task_has_ended_is_built_anew(
         waits_for_ever = died._client.force_metadata_update()
         await until(lambda: host._consumer not in (None, died), within=30)
         assert not waits_for_ever.done()
+        assert not any(one.connected() for one in died._client._conns.values())
         await until(runs(host, given.partitions), within=60)
         await produce(given, *map(value, (item(), place())))
         await until(lambda: status_of_is(given, "PENDING"))

@@ -91,6 +91,8 @@ async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> No
         return
     if leave:
         coordinator._group_instance_id = None  # noqa: SLF001
+    if _asks_no_more(consumer):  # its error would keep the connections from being closed
+        consumer._client._sync_task = None  # noqa: SLF001
     if await _ended(consumer.stop(), within):
         return
     log.warning("the consumer did not stop in time; its parts are closed one by one")
@@ -127,9 +129,13 @@ def check_alive(consumer: AIOKafkaConsumer) -> None:
     Raises:
         Stalled: so it is; a new consumer is the remedy.
     """
-    asking = consumer._client._sync_task  # noqa: SLF001  (it tells nobody else)
-    if asking is not None and asking.done():
+    if _asks_no_more(consumer):
         raise Stalled("aiokafka asks for metadata no more")
+
+
+def _asks_no_more(consumer: AIOKafkaConsumer) -> bool:
+    asking = consumer._client._sync_task  # noqa: SLF001  (it tells nobody that it has ended)
+    return asking is not None and asking.done()
 
 
 def check_ends(consumer: AIOKafkaConsumer, folded: Mapping[int, Mapping[str, int]]) -> None:
