@@ -227,7 +227,8 @@ class Conductor:
 
     async def _rebuild(self, topic: checks.Topic, documents: dict[str, bytes]) -> None:
         world = self._world
-        records = [*world.kept, *await evidence.records(world.settings, CDC_TOPICS)]
+        held = {evidence.place(one): one for one in await evidence.records(world.settings, CDC_TOPICS)}
+        records = [one for place, one in (world.kept | held).items() if place not in world.lost]
         self._invariant(REBUILT).add(*checks.rebuilding_gives_the_same(records, topic, documents))
 
     async def _resources(self) -> dict[str, dict[str, int]]:

@@ -9,7 +9,7 @@ import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from tests import oracle
-from tests.chaos.real.world import Member
+from tests.chaos.real.world import Member, Place
 
 from snacks.config import Settings
 from snacks.repair.stored import Stored
@@ -52,6 +52,11 @@ async def records(settings: Settings, topics: Sequence[str]) -> list[ConsumerRec
         finally:
             await consumer.stop()
     return found
+
+
+def place(record: ConsumerRecord) -> Place:
+    """Where a record is, or was."""
+    return record.topic, record.partition, record.offset
 
 
 def newest(found: Sequence[ConsumerRecord]) -> dict[str, tuple[int, bytes | None]]:

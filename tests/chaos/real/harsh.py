@@ -123,20 +123,22 @@ async def lose_records(world: World, fault: Fault) -> str:
 
 
 async def _deleted(world: World, ends: dict[TopicPartition, int]) -> int:
-    """Delete the records before these offsets. Those that were folded are kept for the rebuild."""
+    """Delete the records before these offsets. Those that were folded are kept for the rebuild.
+
+    A broker that is killed within a minute brings some back. Nobody folded those that are lost then: they do
+    not count in the rebuild.
+    """
     folded = await _folded(world)
     held = await evidence.records(world.settings, CDC_TOPICS)
     async with admin(world.settings) as client:
         await client.delete_records({one: RecordsToDelete(before_offset=end) for one, end in ends.items()})
     gone = [one for one in held if one.offset < ends.get(TopicPartition(one.topic, one.partition), 0)]
-    # A broker that is killed just then may bring them back: whoever was kept before is not kept twice.
-    known = {(one.topic, one.partition, one.offset) for one in world.kept}
-    world.kept += [
-        one
-        for one in gone
-        if one.offset < folded[TopicPartition(one.topic, one.partition)]
-        and (one.topic, one.partition, one.offset) not in known
-    ]
+    for one in gone:
+        place = evidence.place(one)
+        if one.offset >= folded[TopicPartition(one.topic, one.partition)]:
+            world.lost.add(place)
+        elif place not in world.lost:
+            world.kept[place] = one
     return len(gone)
 
 

@@ -27,6 +27,8 @@ SESSION = 6.0
 START = 300.0
 LISTENERS = (*NAMES, "c")
 """Who has a listener of the broker's, behind a proxy: both processes, and Connect with Debezium."""
+Place = tuple[str, int, int]
+"""Topic, partition and offset of a record."""
 
 
 class Member(App):
@@ -73,8 +75,10 @@ class World:
         """Of the servers themselves: who uses these goes past the proxies."""
         self.platform = platform
         self.links = links
-        self.kept: list[ConsumerRecord] = []
+        self.kept: dict[Place, ConsumerRecord] = {}
         """Records that the CDC topics had and lost after they were folded."""
+        self.lost: set[Place] = set()
+        """Those that they lost before they were folded."""
         self.members = members
 
     def other(self, member: Member) -> Member:
