@@ -17,6 +17,9 @@ from tests.chaos.model.play import play, simulated
 CHUNK = 250
 """Histories that a worker plays between two reports."""
 
+COLLECT = 4
+"""Histories whose garbage is collected at once: few, for what the cache still holds is collected fast."""
+
 
 class Failure(NamedTuple):
     """A seed, and what was wrong at the end of its history."""
@@ -48,6 +51,8 @@ def play_until_wrong(seeds: Sequence[int], bug: str = "") -> Report:
             stack.enter_context(planted(bug))
         for number, seed in enumerate(seeds, 1):
             played = play(seed)
+            if number % COLLECT == 0:
+                gc.collect()
             struck += played.struck
             if played.wrong:
                 return Report(number, struck, Failure(seed, played.wrong))
@@ -71,7 +76,7 @@ def play_all(pool: ProcessPoolExecutor, seeds: Sequence[int]) -> Report:
 
 
 def _begin() -> None:
-    """End with the parent, however it ends. Collect rarely: cycles are few, to look for them took a tenth."""
+    """End with the parent, however it ends. Collect between histories only, and what they left only."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     gc.freeze()
-    gc.set_threshold(100_000, 50, 50)
+    gc.disable()

@@ -8,6 +8,7 @@ its timers; one that was killed waits for ever.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
 from heapq import heappop, heappush
 from typing import Any, TypeVar, cast
@@ -37,23 +38,20 @@ RUNNING: ContextVar[Steps | None] = ContextVar("RUNNING", default=None)
 
 
 class _Handle:
-    __slots__ = ("_args", "_callback", "_cancelled", "_when", "context")
+    __slots__ = ("_when", "args", "callback", "context", "off")
 
     def __init__(self, callback: Callable[..., Any], args: Any, context: Context, when: float) -> None:
-        self._callback, self._args, self.context, self._when = callback, args, context, when
-        self._cancelled = False
+        self.callback, self.args, self.context, self._when = callback, args, context, when
+        self.off = False
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self.off = True
 
     def cancelled(self) -> bool:
-        return self._cancelled
+        return self.off
 
     def when(self) -> float:
         return self._when
-
-    def run(self) -> None:
-        self.context.run(self._callback, *self._args)
 
 
 class VirtualLoop:
@@ -134,7 +132,8 @@ class VirtualLoop:
             for task in left:
                 task.cancel()
             for task in left:
-                self._run(task)
+                with suppress(Deadlock):  # it waits for a process that has ended meanwhile
+                    self._run(task)
         finally:
             asyncio._set_running_loop(None)
 
@@ -145,12 +144,11 @@ class VirtualLoop:
                 handle = ready.popleft()
             elif timers:
                 when, _, handle = heappop(timers)
-                if handle.cancelled():
-                    continue
-                self._now = max(self._now, when)
+                if not handle.off:
+                    self._now = max(self._now, when)
             else:
                 raise Deadlock
-            if handle.cancelled():
+            if handle.off:
                 continue
             process = handle.context.get(RUNNING)
             if process is not None:
@@ -161,4 +159,4 @@ class VirtualLoop:
                 if process.stopped:
                     process.waiting.append(handle)
                     continue
-            handle.run()
+            handle.context.run(handle.callback, *handle.args)
