@@ -220,7 +220,7 @@ class Consumer(Client):
         return [
             source
             for source in sources or self._position
-            if source not in self._paused and self._position[source] < self._end(source)
+            if self._position[source] < self._end(source) and source not in self._paused
         ]
 
     def _take(self, ready: list[TopicPartition]) -> dict[TopicPartition, list[ConsumerRecord]]:

@@ -175,10 +175,7 @@ class Net:
 
     def later(self, delay: float, callback: Callable[..., None], *args: Any) -> None:
         """Something that belongs to no process, after seconds of virtual time."""
-        if delay:
-            self.loop.call_later(delay, callback, *args, context=SERVERS)
-        else:
-            self.loop.call_soon(callback, *args, context=SERVERS)
+        self.loop.put(delay, callback, args, SERVERS)
 
     def _error(self, server: str) -> Exception:
         if server == KAFKA:

@@ -39,6 +39,8 @@ SMALL = {
 passivated orders."""
 
 WORLD_FAULTS = ("join", "leave", "rebalance", "kafka away", "mongo away", "compaction", "group offsets moved")
+NEW_AT_THE_END = 0.25
+"""How often another process joins once the faults are over, though somebody is there to work."""
 HEALED = 60.0
 """Seconds of virtual time within which all must be right again once the faults are over."""
 
@@ -196,6 +198,9 @@ class History:
     def _working(self) -> list[Process]:
         return [one for one in self.processes if not one.stopped and not self._mains[one].done()]
 
+    def _staying(self) -> list[Process]:
+        return [one for one in self._working() if not self._mains[one].cancelling()]
+
     def _stopped(self, process: Process, kind: str) -> None:
         """Its heartbeats end. Somebody else takes over; a frozen process goes on in the middle of that."""
         rng, net = self.rng, self.net
@@ -246,8 +251,7 @@ class History:
         if kind == "join":
             self._start()
         elif kind == "leave":
-            staying = [one for one in self._working() if not self._mains[one].cancelling()]
-            for process in staying[:1]:
+            for process in self._staying()[:1]:
                 self._mains[process].cancel()
             self._start()
         elif kind == "rebalance":
@@ -271,7 +275,8 @@ class History:
             process.fuse = 0
             if rng.random() < 0.5:
                 net.wake(process)
-        self._start()  # or all may be leaving
+        if not self._staying() or rng.random() < NEW_AT_THE_END:
+            self._start()
         while self.world.pending:
             self.world.grow()
             await asyncio.sleep(rng.choice((0.0, 0.02)))

@@ -66,7 +66,7 @@ class World:
         rng = self.rng
         ids = [f"kit-{number}" for number in range(rng.choice(ORDERS) * self.partitions)]
         ends: dict[TopicPartition, list[Write]] = {}
-        last = rng.randint(3, 10)
+        last = rng.randint(4, 14)
         for position in range(1, last + 1):
             number = rng.randrange(len(ids))
             write = self._change(ids[number], number % self.partitions, position, last=position == last)
