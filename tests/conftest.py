@@ -11,6 +11,7 @@ from snacks import config
 from snacks.config import Settings
 from snacks.platform import Platform, compose, running
 from tests.containers import Containers, containers
+from tests.fresh import fresh_topics
 
 # CI plays the same examples each time; a laptop looks for new ones.
 hypothesis.settings.register_profile("ci", derandomize=True)
@@ -59,3 +60,9 @@ async def lab(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platfor
     """Servers without Debezium: tests write the CDC records themselves, and break the servers."""
     async with running(settings_for(LAB_OFFSET, tmp_path_factory.mktemp("lab"))) as servers:
         yield servers
+
+
+@pytest.fixture
+async def given(lab: Platform) -> Settings:
+    """Settings with empty topics, a group and a database of their own."""
+    return await fresh_topics(lab.settings)

@@ -7,7 +7,7 @@ from typing import Any
 
 from snacks.cdc import CDC_TOPICS, Undecodable, decode, table_of
 from tests.given import item, payment, place, value
-from tests.unit.test_fuzz_decode import mutated, seeds
+from tests.mutated import mutated, seeds
 
 CARD = "4929381332664295"
 Record = tuple[str, bytes, bytes]

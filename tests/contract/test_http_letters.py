@@ -10,9 +10,8 @@ import msgspec
 import pytest
 from litestar import Litestar
 from litestar.di import Provide
+from tests.folding import POISON, actors, fold_until, produce, total
 from tests.given import EPOCH, item, payment, place, value
-from tests.integration.test_actors import actors, produce, total
-from tests.integration.test_dead_letters import POISON, fold_until, given
 from tests.sql import sql
 from tests.waiting import until
 
@@ -23,7 +22,6 @@ from snacks.http import errors, explain, letters, openapi, pages
 from snacks.letters import Letters
 from snacks.tables import Tables
 
-__all__ = ["given"]
 ID = "item_detail-0-0"
 
 

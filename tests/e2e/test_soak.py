@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaProducer
 from tests import oracle
 from tests.e2e.app_process import App
 from tests.e2e.lives import assert_all_shipped_and_nothing_stepped_back, committed, grown
-from tests.integration.test_actors import everything
+from tests.folding import everything
 from tests.poison import CARD, fuzzed, poisons
 from tests.sql import connected
 from tests.waiting import until

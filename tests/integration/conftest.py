@@ -36,6 +36,6 @@ async def documents(opened: Documents) -> Documents:
 
 
 @pytest.fixture
-async def given(lab: Platform) -> Settings:
+async def empty(lab: Platform) -> Settings:
     """For tests of repair: empty tables, empty topics, a group and a database of their own."""
     return await fresh(lab.settings)

@@ -1,102 +1,27 @@
 """The actors against a real broker and a real MongoDB; the tests write the CDC records themselves."""
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from functools import partial
-from typing import Any
-from uuid import uuid4
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import ProducerFenced
-from tests.fresh import fresh_topics
+from tests.folding import actors, everything, produce, runs, status_is, status_of, total
 from tests.given import item, payment, place, value
 from tests.waiting import until
 
-from snacks.actors import OrderHost, members
+from snacks.actors import members
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.orders import Entry
 from snacks.actors.status import GroupStatus
 from snacks.cdc import CDC_TOPICS
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
-from snacks.documents import Documents
 from snacks.domain.order import CustomerOrder
 from snacks.platform import Platform
-
-
-@pytest.fixture
-async def given(lab: Platform) -> Settings:
-    """Settings with empty topics, a group and a database of their own."""
-    return await fresh_topics(lab.settings)
-
-
-@asynccontextmanager
-async def actors(settings: Settings) -> AsyncIterator[OrderHost]:
-    """A process's actors, running; stopped as a clean shutdown does."""
-    async with Documents(settings.mongo, settings.mongo_database) as documents:
-        host = OrderHost(settings, documents, f"test-{uuid4().hex[:4]}")
-        task = asyncio.create_task(host.run())
-        try:
-            yield host
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-
-async def produce(
-    settings: Settings, *records: tuple[str, bytes | None, bytes | None], partition: int = 0
-) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
-    async with producer:
-        for topic, key, body in records:
-            await producer.send(topic, body, key, partition=partition)
-        await producer.flush()
-
-
-async def everything(settings: Settings, topic: str) -> list[tuple[str, bytes | None]]:
-    """All committed records of a topic, key and value, to its end."""
-    sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
-    # To the very end, not to that of the last stable offset: a commit is acknowledged before it shows.
-    anybody = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
-    try:
-        await anybody.start()
-        ends = await anybody.end_offsets(sources)
-    finally:
-        await anybody.stop()
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
-    )
-    try:
-        await consumer.start()
-        consumer.assign(sources)
-        found = []
-        for source in sources:
-            while await consumer.position(source) < ends[source]:
-                for batch in (await consumer.getmany(source, timeout_ms=500)).values():
-                    found += [(record.key.decode(), record.value) for record in batch]
-        return found
-    finally:
-        await consumer.stop()
-
-
-async def status_of(settings: Settings, order_id: str) -> str | None:
-    async with Documents(settings.mongo, settings.mongo_database) as documents:
-        order = await documents.get(order_id)
-    return order["orderStatus"] if order else None
-
-
-def total(host: OrderHost, count: str) -> int:
-    return sum(getattr(shard, count) for shard in host.status().shards)
-
-
-def runs(host: OrderHost, shards: int) -> Any:
-    return lambda: host.status().ready and len(host.status().shards) == shards
 
 
 async def test_records_become_an_aggregate_a_checkpoint_and_a_document(given: Settings) -> None:
@@ -121,14 +46,10 @@ async def test_a_restart_goes_on_where_it_was_and_publishes_nothing_twice(given:
     before = await everything(given, AGGREGATES)
     await produce(given, value(payment()))
     async with actors(given) as host:
-        await until(lambda: status_of_is(given, "PAID"))
+        await until(lambda: status_is(given, "PAID"))
         # MongoDB comes first, then the commit: what is counted is committed.
         await until(lambda: total(host, "folded") == 1)
     assert len(await everything(given, AGGREGATES)) == len(before) + 1
-
-
-async def status_of_is(settings: Settings, status: str) -> bool:
-    return await status_of(settings, "kit-1") == status
 
 
 async def test_a_former_owner_cannot_commit_after_the_shard_was_fenced(given: Settings) -> None:
@@ -169,7 +90,7 @@ async def test_a_poison_record_is_set_aside_and_the_partition_goes_on(given: Set
         await produce(
             given, value(item()), poison, value(place()), poison, value(item(item_status="FULFILLED"))
         )
-        await until(lambda: status_of_is(given, "FULFILLED"))
+        await until(lambda: status_is(given, "FULFILLED"))
         await until(lambda: total(host, "dead_letters") == 2)
     letters = await everything(given, DEAD_LETTERS)
     assert [key for key, _ in letters] == [f"{CDC_TOPICS[0]}/0/1", f"{CDC_TOPICS[0]}/0/2"]
@@ -233,7 +154,7 @@ async def test_a_broker_that_was_killed_is_read_on_from(given: Settings, lab: Pl
         await until(lambda: status_of(given, "kit-1"))
         await lab.healthy("kafka", not_pid=lab.kill("kafka"))
         await until(lambda: can_produce(given))
-        await until(lambda: status_of_is(given, "PAID"), within=60)
+        await until(lambda: status_is(given, "PAID"), within=60)
 
 
 async def can_produce(settings: Settings) -> bool:

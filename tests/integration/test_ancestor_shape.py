@@ -5,8 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.conftest import settings_for
-from tests.integration.test_actors import everything
-from tests.integration.test_drift import DRIFT_OFFSET, living
+from tests.folding import everything
+from tests.living import DRIFT_OFFSET, living
 from tests.waiting import until
 
 from snacks.cdc import CDC_TOPICS, connector

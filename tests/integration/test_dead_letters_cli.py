@@ -7,13 +7,10 @@ from pathlib import Path
 
 import msgspec
 from tests.e2e.app_process import ROOT, environment
+from tests.folding import POISON, fold_until, produce, status_is
 from tests.given import item, place, value
-from tests.integration.test_actors import produce
-from tests.integration.test_dead_letters import POISON, fold_until, given, status_is
 
 from snacks.config import Settings
-
-__all__ = ["given"]
 
 
 async def test_the_command_line_lists_shows_replays_and_drops(given: Settings, tmp_path: Path) -> None:

@@ -6,9 +6,8 @@ import subprocess
 import sys
 
 from tests.e2e.app_process import ROOT, environment
+from tests.folding import POISON, produce
 from tests.given import EPOCH, item, payment, place
-from tests.integration.test_actors import produce
-from tests.integration.test_dead_letters import POISON
 from tests.repairing import actors, captured, changed, fresh, shown
 from tests.waiting import until
 

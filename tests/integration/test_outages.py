@@ -13,8 +13,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 from pymongo.errors import NetworkTimeout
+from tests.folding import actors, everything, produce, runs, status_is, total
 from tests.given import item, payment, place, value
-from tests.integration.test_actors import actors, everything, given, produce, runs, status_of_is, total
 from tests.waiting import until
 
 from snacks.actors import OrderHost, shard
@@ -24,8 +24,6 @@ from snacks.config import Settings
 from snacks.documents import Documents, Emission
 from snacks.domain.order import CustomerOrder
 from snacks.platform import Platform
-
-__all__ = ["given"]  # the fixture
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -73,9 +71,9 @@ async def test_a_commit_that_timed_out_is_fenced_restored_and_folded_again_exact
         await until(runs(host, hasty.partitions), within=90)
         assert host._shards[0]._checkpoint._producer not in (None, fenced)
         # Or both are folded in one cycle, if its first had the item alone, and PENDING is never published.
-        await until(lambda: status_of_is(hasty, "PENDING"), within=90)
+        await until(lambda: status_is(hasty, "PENDING"), within=90)
         await produce(hasty, value(payment()))
-        await until(lambda: status_of_is(hasty, "PAID"), within=90)
+        await until(lambda: status_is(hasty, "PAID"), within=90)
         # MongoDB comes first, then the commit.
         await until(lambda: published_is(hasty, ["PENDING", "PAID"]))
 
@@ -140,14 +138,14 @@ async def test_a_broker_that_was_frozen_past_the_session_is_read_on_from_without
     async with actors(hasty) as host:
         await until(runs(host, hasty.partitions))
         await produce(hasty, *map(value, (item(), place())))
-        await until(lambda: status_of_is(hasty, "PENDING"))
+        await until(lambda: status_is(hasty, "PENDING"))
         tasks = len(asyncio.all_tasks())
         async with frozen(lab, "kafka"):
             await until(lambda: "the broker does not answer" in host.status().reason)
             await asyncio.sleep(hasty.session_timeout)  # how long it is away, not a wait
             assert not host.status().ready
         await until(lambda: sent(hasty))
-        await until(lambda: status_of_is(hasty, "PAID"), within=90)
+        await until(lambda: status_is(hasty, "PAID"), within=90)
         await until(runs(host, hasty.partitions))
         await until(lambda: len(asyncio.all_tasks()) <= tasks + 5)  # none are left behind
 
@@ -203,4 +201,4 @@ async def test_a_consumer_whose_metadata_task_has_ended_is_built_anew(
         assert not any(one.connected() for one in died._client._conns.values())
         await until(runs(host, given.partitions), within=60)
         await produce(given, *map(value, (item(), place())))
-        await until(lambda: status_of_is(given, "PENDING"))
+        await until(lambda: status_is(given, "PENDING"))

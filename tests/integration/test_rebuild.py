@@ -45,52 +45,52 @@ async def some_orders(settings: Settings) -> set[str]:
     return {f"kit-{n}" for n in range(5)}
 
 
-async def test_what_agrees_is_left_alone_and_nothing_is_published(given: Settings) -> None:
-    async with actors(given):
-        await some_orders(given)
-        before, published = await documents(given), len(await history(given))
-        found = await rebuild(given)
+async def test_what_agrees_is_left_alone_and_nothing_is_published(empty: Settings) -> None:
+    async with actors(empty):
+        await some_orders(empty)
+        before, published = await documents(empty), len(await history(empty))
+        found = await rebuild(empty)
         assert (found.orders, found.differing) == (6, 0)
-        assert (await documents(given), len(await history(given))) == (before, published)
-        assert not (given.state_dir / FILE).exists()
+        assert (await documents(empty), len(await history(empty))) == (before, published)
+        assert not (empty.state_dir / FILE).exists()
 
 
 async def test_a_dropped_collection_comes_back_byte_for_byte_and_nothing_is_published(
-    given: Settings,
+    empty: Settings,
 ) -> None:
-    async with actors(given):
-        await some_orders(given)
-        before, published = await documents(given), len(await history(given))
+    async with actors(empty):
+        await some_orders(empty)
+        before, published = await documents(empty), len(await history(empty))
         for _ in range(2):
-            async with collection(given) as orders:
+            async with collection(empty) as orders:
                 await orders.drop()
-            assert (await rebuild(given)).repaired == len(before)
-            assert await documents(given) == before
-        assert len(await history(given)) == published
-        async with collection(given) as orders:
+            assert (await rebuild(empty)).repaired == len(before)
+            assert await documents(empty) == before
+        assert len(await history(empty)) == published
+        async with collection(empty) as orders:
             assert {"status_oldest_first", "card_type_oldest_first"} <= set(await orders.index_information())
 
 
-async def test_a_state_that_is_wrong_is_folded_again(given: Settings) -> None:
-    async with actors(given) as host:
-        await some_orders(given)
-        before = await documents(given)
+async def test_a_state_that_is_wrong_is_folded_again(empty: Settings) -> None:
+    async with actors(empty) as host:
+        await some_orders(empty)
+        before = await documents(empty)
         # As an older version with a defect would have left it.
         shard = next(one for one in host._shards.values() if one.has("kit-1"))
         wrong = shard._orders._states["kit-1"].replace(b"Apple Rings", b"Apple Wings")
         shard._orders._actors.pop("kit-1", None)
         shard._orders._states["kit-1"] = wrong
         await shard._checkpoint.commit([Entry(b"kit-1", wrong)], [], [], shard.offsets, {})
-        found = await rebuild(given)
+        found = await rebuild(empty)
         assert (found.differing, found.repaired) == (1, 1)
-        after = await documents(given)
+        after = await documents(empty)
         assert after["kit-1"]["customerOrder"] == before["kit-1"]["customerOrder"]
-        assert (await rebuild(given)).differing == 0
+        assert (await rebuild(empty)).differing == 0
 
 
-async def test_a_stopped_rebuild_goes_on_where_it_was(given: Settings) -> None:
-    async with actors(given):
-        await some_orders(given)
+async def test_a_stopped_rebuild_goes_on_where_it_was(empty: Settings) -> None:
+    async with actors(empty):
+        await some_orders(empty)
         folded: list[tuple[int, int]] = []
 
         def stop(what: str, done: int, total: int) -> None:
@@ -98,28 +98,28 @@ async def test_a_stopped_rebuild_goes_on_where_it_was(given: Settings) -> None:
                 folded.append((done, total))
                 raise asyncio.CancelledError
 
-        before = await documents(given)
+        before = await documents(empty)
         with pytest.raises(asyncio.CancelledError):
-            await rebuild(given, step=stop)
-        assert await documents(given) == before
+            await rebuild(empty, step=stop)
+        assert await documents(empty) == before
         first, folded[:] = folded[0], []
-        await changed(given, place("kit-3", zip_code="8"), at=EPOCH + 9, position=9)
+        await changed(empty, place("kit-3", zip_code="8"), at=EPOCH + 9, position=9)
 
         def note(what: str, done: int, total: int) -> None:
             if what == "records folded":
                 folded.append((done, total))
 
-        assert (await rebuild(given, step=note)).remaining == 0
+        assert (await rebuild(empty, step=note)).remaining == 0
         assert folded[-1][1] == first[1] - first[0] + 1
 
 
 async def test_a_rebuild_that_is_cancelled_while_it_repairs_leaves_whole_orders_and_goes_on(
-    given: Settings,
+    empty: Settings,
 ) -> None:
-    async with actors(given):
-        await some_orders(given)
-        before = await documents(given)
-        async with collection(given) as orders:
+    async with actors(empty):
+        await some_orders(empty)
+        before = await documents(empty)
+        async with collection(empty) as orders:
             await orders.drop()
 
         def stop(what: str, _done: int, _total: int) -> None:
@@ -127,53 +127,53 @@ async def test_a_rebuild_that_is_cancelled_while_it_repairs_leaves_whole_orders_
                 raise asyncio.CancelledError
 
         with pytest.raises(asyncio.CancelledError):
-            await rebuild(given, step=stop)
-        some = await documents(given)
+            await rebuild(empty, step=stop)
+        some = await documents(empty)
         assert some == {order_id: before[order_id] for order_id in some}
-        assert (await rebuild(given)).remaining == 0
-        assert await documents(given) == before
+        assert (await rebuild(empty)).remaining == 0
+        assert await documents(empty) == before
 
 
-async def test_an_order_that_was_deleted_and_made_again_comes_back_with_its_revision(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, item("kit-1"), place("kit-1"), position=1)
-        await shown(given, {"kit-1"})
-        await sql(given, "DELETE FROM item_detail")
-        await sql(given, "DELETE FROM shipping_location")
-        await captured(given, item("kit-1"), place("kit-1"), at=EPOCH + 1, position=2, deleted=True)
-        await shown(given, set())
-        await changed(given, item("kit-1", quantity=9), place("kit-1"), at=EPOCH + 2, position=3)
-        await shown(given, {"kit-1"})
-        before = await documents(given)
+async def test_an_order_that_was_deleted_and_made_again_comes_back_with_its_revision(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, item("kit-1"), place("kit-1"), position=1)
+        await shown(empty, {"kit-1"})
+        await sql(empty, "DELETE FROM item_detail")
+        await sql(empty, "DELETE FROM shipping_location")
+        await captured(empty, item("kit-1"), place("kit-1"), at=EPOCH + 1, position=2, deleted=True)
+        await shown(empty, set())
+        await changed(empty, item("kit-1", quantity=9), place("kit-1"), at=EPOCH + 2, position=3)
+        await shown(empty, {"kit-1"})
+        before = await documents(empty)
         assert before["kit-1"]["revision"] == 6
-        async with collection(given) as orders:
+        async with collection(empty) as orders:
             await orders.drop()
-        assert (await rebuild(given)).repaired == 1
-        assert await documents(given) == before
+        assert (await rebuild(empty)).repaired == 1
+        assert await documents(empty) == before
 
 
-async def test_two_rebuilds_at_once_are_refused(given: Settings) -> None:
-    with Spool(given.state_dir / FILE, alone=True) as spool:
+async def test_two_rebuilds_at_once_are_refused(empty: Settings) -> None:
+    with Spool(empty.state_dir / FILE, alone=True) as spool:
         spool.remember("busy", "yes")
         with pytest.raises(RepairError, match="another rebuild is running"):
-            await rebuild(given)
+            await rebuild(empty)
 
 
-async def test_topics_that_lost_their_beginning_are_not_trusted_and_mysql_is_asked(given: Settings) -> None:
-    async with actors(given):
-        before = await some_orders(given)
-        admin = AIOKafkaAdminClient(bootstrap_servers=given.kafka)
+async def test_topics_that_lost_their_beginning_are_not_trusted_and_mysql_is_asked(empty: Settings) -> None:
+    async with actors(empty):
+        before = await some_orders(empty)
+        admin = AIOKafkaAdminClient(bootstrap_servers=empty.kafka)
         await admin.start()
         try:
-            sources = [TopicPartition(CDC_TOPICS[0], n) for n in range(given.partitions)]
+            sources = [TopicPartition(CDC_TOPICS[0], n) for n in range(empty.partitions)]
             await admin.delete_records({source: RecordsToDelete(-1) for source in sources})
         finally:
             await admin.close()
-        async with collection(given) as orders:
+        async with collection(empty) as orders:
             await orders.drop()
-        found = await rebuild(given)
+        found = await rebuild(empty)
         assert "rebuilt from MySQL" in "".join(found.notes)
-        assert set(await documents(given)) == before
+        assert set(await documents(empty)) == before
 
 
 # ── H5: live, under load ─────────────────────────────────────────────────────────────────────────

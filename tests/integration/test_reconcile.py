@@ -17,137 +17,137 @@ from snacks.repair.sample import Drift
 pytestmark = pytest.mark.timeout(180)
 
 
-async def test_orders_that_agree_are_left_alone(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"), item("kit-3"))
-        await shown(given, {"kit-1", "kit-2"})
-        before = len(await history(given))
-        found = await repaired(given, 0)
+async def test_orders_that_agree_are_left_alone(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"), item("kit-3"))
+        await shown(empty, {"kit-1", "kit-2"})
+        before = len(await history(empty))
+        found = await repaired(empty, 0)
         assert found.orders == 3
-        assert len(await history(given)) == before
+        assert len(await history(empty)) == before
 
 
-async def test_a_check_reports_and_changes_nothing(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"))
-        await shown(given, {"kit-1"})
-        async with collection(given) as orders:
+async def test_a_check_reports_and_changes_nothing(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
+        async with collection(empty) as orders:
             await orders.update_one({"_id": "kit-1"}, {"$set": {"customerOrder.items.0.quantity": 9}})
-        found = await reconcile(given, repair=False)
+        found = await reconcile(empty, repair=False)
         assert (found.differing, found.repaired, found.remaining) == (1, 0, 1)
         (one,) = found.differences
         assert (one.where, one.field, one.expected, one.found) == ("document", "items[0].quantity", "2", "9")
-        assert (await documents(given))["kit-1"]["customerOrder"]["items"][0]["quantity"] == 9
+        assert (await documents(empty))["kit-1"]["customerOrder"]["items"][0]["quantity"] == 9
 
 
-async def test_a_document_that_was_deleted_by_hand_comes_back_as_it_was(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"))
-        await shown(given, {"kit-1"})
-        before, published = await documents(given), len(await history(given))
-        async with collection(given) as orders:
+async def test_a_document_that_was_deleted_by_hand_comes_back_as_it_was(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
+        before, published = await documents(empty), len(await history(empty))
+        async with collection(empty) as orders:
             await orders.delete_one({"_id": "kit-1"})
-        await repaired(given, 1)
-        assert await documents(given) == before
-        assert len(await history(given)) == published
+        await repaired(empty, 1)
+        assert await documents(empty) == before
+        assert len(await history(empty)) == published
 
 
-async def test_a_document_that_was_edited_by_hand_is_put_right(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
-        async with collection(given) as orders:
+async def test_a_document_that_was_edited_by_hand_is_put_right(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
+        async with collection(empty) as orders:
             await orders.update_one({"_id": "kit-1"}, {"$set": {"customerOrder.orderStatus": "SHIPPED"}})
             edit = {"revision": 5_000, "customerOrder.payment": None}
             await orders.update_one({"_id": "kit-2"}, {"$set": edit})
-        await repaired(given, 2)
+        await repaired(empty, 2)
         await changed(
-            given, item("kit-2", quantity=7), at=EPOCH + 1
+            empty, item("kit-2", quantity=7), at=EPOCH + 1
         )  # and later changes still pass the guard
 
         async def seven() -> bool:
-            quantity: int = (await documents(given))["kit-2"]["customerOrder"]["items"][0]["quantity"]
+            quantity: int = (await documents(empty))["kit-2"]["customerOrder"]["items"][0]["quantity"]
             return quantity == 7
 
         await until(seven)
 
 
-async def test_a_stray_document_goes(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), item("kit-2"))
-        await shown(given, {"kit-1"})
-        async with collection(given) as orders:
+async def test_a_stray_document_goes(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), item("kit-2"))
+        await shown(empty, {"kit-1"})
+        async with collection(empty) as orders:
             await orders.insert_one({"_id": "stray", "revision": 900, "customerOrder": {"orderId": "stray"}})
             await orders.insert_one({"_id": "kit-2", "customerOrder": {"orderId": "kit-2"}})
-        await repaired(given, 2)
-        assert set(await documents(given)) == {"kit-1"}
+        await repaired(empty, 2)
+        assert set(await documents(empty)) == {"kit-1"}
 
 
-async def test_one_order_alone_can_be_repaired(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
-        async with collection(given) as orders:
+async def test_one_order_alone_can_be_repaired(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
+        async with collection(empty) as orders:
             await orders.delete_many({})
-        found = await reconcile(given, repair=True, order_id="kit-2")
+        found = await reconcile(empty, repair=True, order_id="kit-2")
         assert (found.orders, found.repaired) == (1, 1)
-        assert set(await documents(given)) == {"kit-2"}
+        assert set(await documents(empty)) == {"kit-2"}
 
 
-async def test_orders_that_change_all_the_time_are_not_reported(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"))
-        await shown(given, {"kit-1"})
+async def test_orders_that_change_all_the_time_are_not_reported(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
         end = asyncio.Event()
 
         async def change() -> None:
             number = 0
             while not end.is_set():
                 number += 1
-                await changed(given, item("kit-1", quantity=number), at=EPOCH + number, position=number)
+                await changed(empty, item("kit-1", quantity=number), at=EPOCH + number, position=number)
 
         changing = asyncio.create_task(change())
         try:
             for _ in range(5):
-                found = await reconcile(given, repair=True)
+                found = await reconcile(empty, repair=True)
                 assert (found.differing, found.differences) == (0, [])
         finally:
             end.set()
             await changing
-        await repaired(given, 0)
+        await repaired(empty, 0)
 
 
-async def test_a_row_that_cannot_be_read_is_told_and_left_alone(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"))
-        await shown(given, {"kit-1"})
-        await sql(given, "UPDATE item_detail SET quantity = -1")
-        found = await reconcile(given, repair=True)
+async def test_a_row_that_cannot_be_read_is_told_and_left_alone(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
+        await sql(empty, "UPDATE item_detail SET quantity = -1")
+        found = await reconcile(empty, repair=True)
         assert (found.unreadable, found.differing) == (1, 0)
         assert "kit-1: item_detail in MySQL: quantity" in "".join(found.notes)
 
 
-async def test_without_the_actors_a_repair_says_what_to_start(given: Settings, monkeypatch: Any) -> None:
+async def test_without_the_actors_a_repair_says_what_to_start(empty: Settings, monkeypatch: Any) -> None:
     monkeypatch.setattr("snacks.repair.reader.STANDSTILL", 0.3)
-    async with actors(given):
-        await changed(given, *order("kit-1"))
-        await shown(given, {"kit-1"})
-    async with collection(given) as orders:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
+    async with collection(empty) as orders:
         await orders.delete_many({})
     with pytest.raises(RepairError, match="is the app running"):
-        await reconcile(given, repair=True)
+        await reconcile(empty, repair=True)
 
 
-async def test_the_sampled_check_counts_drifted_orders_until_they_are_repaired(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"), item("kit-3"))
-        await shown(given, {"kit-1", "kit-2"})
-        drift = Drift(given)
+async def test_the_sampled_check_counts_drifted_orders_until_they_are_repaired(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"), item("kit-3"))
+        await shown(empty, {"kit-1", "kit-2"})
+        drift = Drift(empty)
         assert (await drift.check()).orders_drifted == 0
         assert drift.status.checked == 3
-        async with collection(given) as orders:
+        async with collection(empty) as orders:
             await orders.delete_one({"_id": "kit-1"})
             await orders.update_one({"_id": "kit-2"}, {"$set": {"customerOrder.orderStatus": "SHIPPED"}})
         assert (await drift.check()).orders == ["kit-1", "kit-2"]
-        await repaired(given, 2)
+        await repaired(empty, 2)
         assert (await drift.check()).orders_drifted == 0

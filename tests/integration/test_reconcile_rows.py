@@ -23,66 +23,66 @@ from snacks.tables import Tables
 pytestmark = pytest.mark.timeout(180)
 
 
-async def test_a_repair_says_its_place_in_the_binlog(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"))
-        await shown(given, {"kit-1"})
-        await sql(given, "UPDATE item_detail SET quantity = 7")
-        await repaired(given, 1)
-    last = json.loads((await history(given, CDC_TOPICS[0]))[-1].value)
+async def test_a_repair_says_its_place_in_the_binlog(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
+        await sql(empty, "UPDATE item_detail SET quantity = 7")
+        await repaired(empty, 1)
+    last = json.loads((await history(empty, CDC_TOPICS[0]))[-1].value)
     assert last["__repair"]
     assert last["__source_file"].startswith("binlog.")
     assert last["__source_pos"] > 0
 
 
-async def test_a_truncated_table_is_followed(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
-        await sql(given, "TRUNCATE payment")
-        await repaired(given, 2)
-        assert {one["customerOrder"]["orderStatus"] for one in (await documents(given)).values()} == {
+async def test_a_truncated_table_is_followed(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
+        await sql(empty, "TRUNCATE payment")
+        await repaired(empty, 2)
+        assert {one["customerOrder"]["orderStatus"] for one in (await documents(empty)).values()} == {
             "PENDING"
         }
-        await sql(given, "TRUNCATE item_detail")
-        await sql(given, "TRUNCATE shipping_location")
-        await repaired(given, 2)
-        assert await documents(given) == {}
-        last = {record.key: record.value for record in await history(given)}
+        await sql(empty, "TRUNCATE item_detail")
+        await sql(empty, "TRUNCATE shipping_location")
+        await repaired(empty, 2)
+        assert await documents(empty) == {}
+        last = {record.key: record.value for record in await history(empty)}
         assert set(last.values()) == {None}
 
 
-async def test_a_row_whose_tombstone_was_lost_leaves_its_order(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), item("kit-1", item_id="2"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
-        await sql(given, "DELETE FROM item_detail WHERE item_id = '2'")
-        await sql(given, "DELETE FROM payment WHERE order_id = 'kit-2'")
-        await repaired(given, 2)
-        assert len((await documents(given))["kit-1"]["customerOrder"]["items"]) == 1
+async def test_a_row_whose_tombstone_was_lost_leaves_its_order(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), item("kit-1", item_id="2"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
+        await sql(empty, "DELETE FROM item_detail WHERE item_id = '2'")
+        await sql(empty, "DELETE FROM payment WHERE order_id = 'kit-2'")
+        await repaired(empty, 2)
+        assert len((await documents(empty))["kit-1"]["customerOrder"]["items"]) == 1
 
 
-async def test_a_snapshot_after_deletes_leaves_no_ghosts(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
+async def test_a_snapshot_after_deletes_leaves_no_ghosts(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
         for table in ("item_detail", "payment"):
-            await sql(given, f"DELETE FROM {table} WHERE order_id = 'kit-1'")
-        await captured(given, *order("kit-2"), at=EPOCH + 5, position=10)  # what is left, said again
-        await repaired(given, 1)
-        assert set(await documents(given)) == {"kit-2"}
+            await sql(empty, f"DELETE FROM {table} WHERE order_id = 'kit-1'")
+        await captured(empty, *order("kit-2"), at=EPOCH + 5, position=10)  # what is left, said again
+        await repaired(empty, 1)
+        assert set(await documents(empty)) == {"kit-2"}
 
 
 async def test_c7_records_that_the_topic_lost_below_the_checkpoint_are_put_right_from_mysql(
-    given: Settings,
+    empty: Settings,
 ) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
-    await changed(given, item("kit-1", quantity=7), item("kit-3"), place("kit-3"), at=EPOCH + 1, position=5)
-    await lost(given, CDC_TOPICS[0])
-    async with actors(given):
-        found = await repaired(given, 2)
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
+    await changed(empty, item("kit-1", quantity=7), item("kit-3"), place("kit-3"), at=EPOCH + 1, position=5)
+    await lost(empty, CDC_TOPICS[0])
+    async with actors(empty):
+        found = await repaired(empty, 2)
         assert {one.order_id for one in found.differences} == {"kit-1", "kit-3"}
 
 
@@ -97,30 +97,30 @@ async def lost(settings: Settings, topic: str) -> None:
         await admin.close()
 
 
-async def test_rows_that_were_never_captured_make_their_order(given: Settings) -> None:
-    async with actors(given):
-        await written(given, *order("kit-1", item_status="FULFILLED"), *order("ünï€😀"))
-        await repaired(given, 2)
-        assert set(await documents(given)) == {"kit-1", "ünï€😀"}
+async def test_rows_that_were_never_captured_make_their_order(empty: Settings) -> None:
+    async with actors(empty):
+        await written(empty, *order("kit-1", item_status="FULFILLED"), *order("ünï€😀"))
+        await repaired(empty, 2)
+        assert set(await documents(empty)) == {"kit-1", "ünï€😀"}
 
 
-async def test_a_status_that_was_set_back_in_mysql_goes_back(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1", item_status="SHIPPED"))
-        await shown(given, {"kit-1"})
-        await written(given, item("kit-1"))
-        await repaired(given, 1)
-        assert (await documents(given))["kit-1"]["customerOrder"]["orderStatus"] == "PAID"
+async def test_a_status_that_was_set_back_in_mysql_goes_back(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1", item_status="SHIPPED"))
+        await shown(empty, {"kit-1"})
+        await written(empty, item("kit-1"))
+        await repaired(empty, 1)
+        assert (await documents(empty))["kit-1"]["customerOrder"]["orderStatus"] == "PAID"
 
 
-async def test_an_aggregate_topic_that_was_lost_is_written_again(given: Settings) -> None:
-    async with actors(given):
-        await changed(given, *order("kit-1"), *order("kit-2"))
-        await shown(given, {"kit-1", "kit-2"})
-    await remade(given, AGGREGATES)
-    async with actors(given):
-        await repaired(given, 2)
-        assert {record.key for record in await history(given)} == {b"kit-1", b"kit-2"}
+async def test_an_aggregate_topic_that_was_lost_is_written_again(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"), *order("kit-2"))
+        await shown(empty, {"kit-1", "kit-2"})
+    await remade(empty, AGGREGATES)
+    async with actors(empty):
+        await repaired(empty, 2)
+        assert {record.key for record in await history(empty)} == {b"kit-1", b"kit-2"}
 
 
 async def test_debezium_puts_an_order_where_we_compute_it(platform: Platform) -> None:

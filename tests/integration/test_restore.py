@@ -8,16 +8,14 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaConnectionError
 from msgspec.structs import replace
+from tests.folding import actors, produce, runs, status_is, status_of, total
 from tests.given import item, payment, place, value
-from tests.integration.test_actors import actors, given, produce, runs, status_of, status_of_is, total
 from tests.waiting import until
 
 from snacks.actors import checkpoint
 from snacks.actors.checkpoint import Checkpoint, Restored
 from snacks.actors.orders import Entry
 from snacks.config import Settings
-
-__all__ = ["given"]  # the fixture
 
 Progress = Callable[[int, int], None]
 
@@ -52,7 +50,7 @@ async def test_a_restore_that_fails_is_tried_again_and_nothing_is_folded_onto_an
         assert await status_of(given, "kit-1") == "PENDING"
         allowed.set()
         # On an empty state a payment alone would be no order, and the document would be gone.
-        await until(lambda: status_of_is(given, "PAID"))
+        await until(lambda: status_is(given, "PAID"))
 
 
 async def test_a_restore_that_stands_still_fails_in_time(

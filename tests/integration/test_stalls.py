@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from tests.folding import actors, produce, runs, status_of
 from tests.given import item, place, value
-from tests.integration.test_actors import actors, given, produce, runs, status_of
 from tests.waiting import until
 
 from snacks.actors import OrderHost
@@ -16,8 +16,6 @@ from snacks.actors.host import Wedged
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.platform import Platform
-
-__all__ = ["given"]  # the fixture
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from tests.cycles import aggregates, cycle, orders
 from tests.given import EPOCH, PREFIX, Log
-from tests.unit.test_orders import aggregates, cycle, orders
 
 I, S, P = (PREFIX + table for table in ("item_detail", "shipping_location", "payment"))  # noqa: E741
 KI: dict[str, Any] = {"order_id": "kit-1", "item_id": "1"}

@@ -3,41 +3,15 @@
 import gc
 import json
 import tracemalloc
-from typing import Any
 
 import pytest
+from tests.cycles import aggregates, cycle, orders
 from tests.given import EPOCH, PREFIX, Log, item, payment, place, value
 
 from snacks.actors import orders as orders_module
-from snacks.actors.order import Outcome
-from snacks.actors.orders import ACTIVE_ACTORS, Batch, Orders, checkpoints, portion, read
+from snacks.actors.orders import ACTIVE_ACTORS, checkpoints, portion, read
 from snacks.actors.orders import aggregates as published
 from snacks.actors.sources import TopicRemade
-
-
-def orders(partition: int = 0, elsewhere: int | None = None) -> Orders:
-    return Orders(partition, lambda _order_id, _partition: elsewhere)
-
-
-class Folded(dict[str, Outcome]):
-    """The outcomes of a cycle, with the batch that they come from."""
-
-    def __init__(self, outcomes: dict[str, Outcome], batch: Batch) -> None:
-        super().__init__(outcomes)
-        self.batch = batch
-
-
-def aggregates(folded: Folded) -> list[tuple[bytes, bytes | None]]:
-    return [(entry.key, entry.value) for entry in published(folded, folded.batch, stored=0)]
-
-
-async def cycle(
-    shard: Orders, records: list[Any], offsets: dict[str, int] | None = None
-) -> tuple[Batch, Folded]:
-    batch = read(records, offsets or {})
-    outcomes = await shard.fold(batch)
-    shard.settle(checkpoints(outcomes))
-    return batch, Folded(outcomes, batch)
 
 
 async def test_an_order_is_published_once_it_has_an_item_and_a_place() -> None:
