@@ -5,23 +5,33 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from snacks import app as application
-from snacks import cli_flink, cli_letters, cli_platform, cli_repair, config, demo, logs, loop, platform, watch
+from snacks import (
+    cli_cdc,
+    cli_flink,
+    cli_letters,
+    cli_platform,
+    cli_repair,
+    config,
+    demo,
+    logs,
+    loop,
+    platform,
+    watch,
+)
 from snacks.cdc import connector as cdc_connector
 from snacks.cdc import topics as cdc_topics
-from snacks.cdc.connector import ConnectorStatus
 from snacks.domain.values import OrderStatus
 from snacks.flink import FlinkError
-from snacks.report import connectors_table, servers_table, topics_table
+from snacks.report import servers_table
 
 cli = typer.Typer(
     no_args_is_help=True,
@@ -33,12 +43,8 @@ cli = typer.Typer(
     "story of orders and shows where each one is. Then [bold]./snacks up[/] and [bold]./snacks serve[/] to "
     "use it, and [bold]./snacks test[/] to change it. Settings are variables: docs/settings.md.",
 )
-connector_cli = typer.Typer(
-    no_args_is_help=True, help="The Debezium connector: apply it, look at it, pause it."
-)
-topics_cli = typer.Typer(no_args_is_help=True, help="The topics: make them, look at them.")
-cli.add_typer(connector_cli, name="connector")
-cli.add_typer(topics_cli, name="topics")
+cli.add_typer(cli_cdc.connector_cli, name="connector")
+cli.add_typer(cli_cdc.topics_cli, name="topics")
 cli.add_typer(cli_platform.platform_cli, name="platform")
 for more in (cli_repair.cli, cli_letters.cli, cli_platform.cli):
     cli.registered_commands += more.registered_commands
@@ -205,69 +211,6 @@ def reset(*, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = F
         typer.confirm(f"Delete all orders, topics and documents in {settings.state_dir}?", abort=True)
     platform.reset(settings)
     console.print("All data is gone.")
-
-
-@connector_cli.command("apply")
-def connector_apply() -> None:
-    """Register the connector, or change it to these settings; does nothing if it is as it should be."""
-    _connector(_applied(config.load()))
-
-
-@connector_cli.command("list")
-def connector_list() -> None:
-    """Show all connectors of Kafka Connect, and their tasks."""
-    connectors_table(loop.run(cdc_connector.everyone(config.load())), console)
-
-
-@connector_cli.command("status")
-def connector_status() -> None:
-    """Show the connector's state and its tasks'."""
-    _connector(cdc_connector.status(config.load()))
-
-
-@connector_cli.command("pause")
-def connector_pause() -> None:
-    """Stop reading the binlog; changes wait there."""
-    _connector(cdc_connector.pause(config.load()))
-
-
-@connector_cli.command("resume")
-def connector_resume() -> None:
-    """Read on from where it was paused."""
-    _connector(cdc_connector.resume(config.load()))
-
-
-@connector_cli.command("restart")
-def connector_restart() -> None:
-    """Restart the connector and its failed tasks."""
-    _connector(cdc_connector.restart(config.load()))
-
-
-@connector_cli.command("delete")
-def connector_delete() -> None:
-    """Remove the connector. Its offsets stay: applied again, it reads on from there."""
-    loop.run(cdc_connector.delete(config.load()))
-    console.print("Deleted.")
-
-
-@topics_cli.command("ensure")
-def topics_ensure() -> None:
-    """Make the topics that are missing, and check those that are there."""
-    topics_table(loop.run(cdc_topics.ensure(config.load())), console, as_json=False)
-
-
-@topics_cli.command("list")
-def topics_list(*, as_json: Json = False) -> None:
-    """Show the topics: partitions, records, clean-up."""
-    topics_table(loop.run(cdc_topics.describe(config.load())), console, as_json=as_json)
-
-
-def _connector(asking: Coroutine[Any, Any, ConnectorStatus]) -> None:
-    connectors_table([loop.run(asking)], console)
-
-
-async def _applied(settings: config.Settings) -> ConnectorStatus:
-    return (await cdc_connector.apply(settings)).status
 
 
 def _options_first(arguments: list[str]) -> list[str]:

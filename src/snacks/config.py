@@ -92,7 +92,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     # The platform without Docker.
     cache: str = ""  # downloads, shared by all checkouts; empty: ~/.cache/snacks-unlimited
     state: str = ".snacks"  # data, logs and run files of this checkout
-    java: str = ""  # a Java 17 or newer; empty: the one on PATH if it will do, else one is fetched
+    java: str = ""  # a Java 17 or newer; empty: that of JAVA_HOME or PATH if it will do, else fetched
 
     @property
     def kafka(self) -> str:

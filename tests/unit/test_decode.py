@@ -1,4 +1,4 @@
-"""What one CDC record means (docs/domain.md, "What a record means"). Cases A of the bug log by number.
+"""What one CDC record means (docs/domain.md, "What a change record means"). Cases A of the bug log by number.
 
 Columns: `test_decode_columns.py`; refusals, and one law for both lanes: `test_decode_poison.py`.
 """

@@ -76,7 +76,7 @@ class ConnectorStatus(Struct, frozen=True):
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
         text = "; cause: ".join([*lines[:1], *causes[-1:]])[:600]
         if "history topic" in trace:
-            text += ". See redpanda/README.md, 'When the schema history is missing'"
+            text += ". Read all tables anew: ./snacks connector snapshot (see redpanda/README.md)"
         return text
 
 

@@ -1,6 +1,6 @@
 """What one CDC record means: a change of one row, a truncated table, nothing, or a refusal with its reason.
 
-The rules are the table "What a record means" in `docs/domain.md`. Two lanes lead to the same answer:
+The rules are the table "What a change record means" in `docs/domain.md`. Two lanes lead to the same answer:
 `quick` (typed, for the records that our connector and the ancestor's write all day) and the careful one
 here, which takes every legal shape and says what is wrong with the others. A test holds them together.
 """

@@ -1,6 +1,6 @@
 """What an order allows: each command is held against what the tables say of its order.
 
-Pure. Every rule is from `docs/domain.md`, "The command side"; what a request may look like is in
+Pure. Every rule is from `docs/domain.md`, "Commands"; what a request may look like is in
 `requests`.
 """
 

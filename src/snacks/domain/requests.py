@@ -1,6 +1,6 @@
 """The requests of the command side: how a body of JSON becomes a command, or is refused.
 
-Every rule is from `docs/domain.md`, "The command side"; what an order allows is in `commands`.
+Every rule is from `docs/domain.md`, "Commands"; what an order allows is in `commands`.
 """
 
 import json

