@@ -28,7 +28,12 @@ class Claim(Struct, frozen=True):
     ahead: dict[str, int]
 
     async def release(self) -> None:
-        """End the session. The claim stays until somebody else takes it."""
+        """End the session. The claim stays until somebody else takes it, who kills this session first.
+
+        So it must not go back to the client's pool, where anything else could use it by then.
+        """
+        if self.session._server_session is not None:  # noqa: SLF001  (there is no public way to discard one)
+            self.session._server_session.mark_dirty()  # noqa: SLF001
         await self.session.end_session()
 
 

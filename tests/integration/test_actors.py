@@ -6,8 +6,9 @@ from functools import partial
 
 import msgspec
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import ProducerFenced
 from tests.folding import actors, everything, produce, runs, status_is, status_of, total
 from tests.given import item, payment, place, value
@@ -131,6 +132,25 @@ async def test_two_processes_share_the_shards_and_one_takes_over(given: Settings
             return await status_of(given, "kit-5") == "PAID"
 
         await until(paid)
+
+
+async def test_topics_that_are_split_over_members_are_said_until_they_are_not(given: Settings) -> None:
+    """A console consumer in our group takes partitions of one topic only."""
+    stranger = AIOKafkaConsumer(
+        CDC_TOPICS[0],
+        bootstrap_servers=given.kafka,
+        group_id=given.group_id,
+        partition_assignment_strategy=(RangePartitionAssignor,),
+    )
+    await stranger.start()
+    try:
+        async with actors(given) as host:
+            await until(lambda: "range assignor" in host.status().reason, within=30)
+            assert not host.status().ready
+            await stranger.stop()
+            await until(runs(host, given.partitions), within=30)
+    finally:
+        await stranger.stop()
 
 
 async def test_while_mongodb_is_away_the_shard_waits_and_says_so(given: Settings, lab: Platform) -> None:

@@ -147,6 +147,18 @@ async def test_a_superseded_owner_can_neither_bring_back_nor_change_a_document(d
     await documents.emit([later(order("kit-2"), 2)], successor)
 
 
+async def test_the_session_of_a_released_claim_is_used_by_nothing_else(documents: Documents) -> None:
+    """The next owner kills it."""
+    claim = await documents.claim(9)
+    await documents.emit([first(order("kit-1"))], claim)
+    used = claim.session.session_id
+    await claim.release()
+    others = [documents._client.start_session() for _ in range(5)]
+    assert used not in [one.session_id for one in others]
+    for one in others:
+        await one.end_session()
+
+
 async def test_a_claim_made_while_an_owner_writes_leaves_all_of_its_write_or_none(
     documents: Documents,
 ) -> None:

@@ -17,8 +17,10 @@ from tests.folding import actors, everything, produce, runs, status_is, total
 from tests.given import item, payment, place, value
 from tests.waiting import until
 
-from snacks.actors import OrderHost, shard
+from snacks.actors import OrderHost, inbox
+from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.host import POLL_RECORDS
+from snacks.actors.orders import Entry
 from snacks.cdc.topics import AGGREGATES
 from snacks.config import Settings
 from snacks.documents import Documents, Emission
@@ -85,7 +87,7 @@ async def published_is(settings: Settings, statuses: list[str]) -> bool:
 async def test_while_mongodb_is_frozen_what_waits_is_bounded_and_nothing_is_lost(
     given: Settings, lab: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard, "BACKLOG_RECORDS", 1_000)
+    monkeypatch.setattr(inbox, "BACKLOG_RECORDS", 1_000)
     records = [value(make(f"kit-{n}")) for n in range(6_000) for make in (item, place)]
     async with actors(given) as host:
         await until(runs(host, given.partitions))
@@ -173,6 +175,19 @@ async def test_a_consumer_that_is_closed_without_a_broker_leaves_no_task_behind(
             with suppress(asyncio.CancelledError):
                 await task
             await until(lambda: not _of_aiokafka(asyncio.all_tasks() - before))
+
+
+async def test_a_producer_that_is_closed_without_a_broker_leaves_no_task_behind(
+    given: Settings, lab: Platform
+) -> None:
+    before = asyncio.all_tasks()
+    checkpoint = Checkpoint(replace(given, commit_timeout=1.0), 0)
+    await checkpoint.fence()
+    async with frozen(lab, "kafka"):
+        with pytest.raises((TimeoutError, KafkaError)):
+            await checkpoint.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1})
+        await checkpoint.close()
+        await until(lambda: not asyncio.all_tasks() - before)
 
 
 def _of_aiokafka(tasks: set[asyncio.Task[object]]) -> list[str]:

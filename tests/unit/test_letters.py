@@ -5,8 +5,10 @@ import base64
 import json
 from typing import Any
 
+import hypothesis
 import msgspec
 import pytest
+from hypothesis import strategies as st
 from tests.given import EPOCH, PREFIX, Log
 
 from snacks.actors.dead_letters import LONGEST_VALUE, DeadLetter, code_of, dead_letter, dead_letters
@@ -42,6 +44,42 @@ def test_bytes_that_are_not_utf8_are_kept_as_base64_with_cards_hidden() -> None:
     value = base64.b64decode(one.value or "")
     assert value.startswith(b"\xfe****")
     assert CARD.encode() not in value
+
+
+PARTS = st.sampled_from(
+    [
+        b'{"order_id":"',
+        b'"order_id"',
+        b":",
+        b'"',
+        b"\\u",
+        b"d800",
+        b"\xff",
+        b"caf\xe9",
+        b"\\",
+        b"12",
+        b"}",
+        b"\x00",
+    ]
+)
+BYTES = st.none() | st.lists(PARTS | st.binary(max_size=3), max_size=12).map(b"".join)
+
+
+@hypothesis.given(key=BYTES, value=BYTES)
+@hypothesis.example(key=None, value=b'{"order_id":"abc\xff","item_id":"1"}')
+@hypothesis.example(key=b'{"order_id":"k\xff"}', value=None)
+@hypothesis.example(key=b'{"order_id":"caf\xe9"}', value=b'{"order_id":"caf\xe9"}')
+def test_any_bytes_become_a_letter(key: bytes | None, value: bytes | None) -> None:
+    """One that could not be written would stop its partition for ever."""
+    one = letter_of(key, value)
+    assert (one.key is None, one.value is None) == (key is None, value is None)
+
+
+async def test_each_letter_is_a_step() -> None:
+    steps: list[int] = []
+    refused = [(Log().record(TOPIC, None, b"x"), "value: not JSON")] * 3
+    await dead_letters(refused, lambda: steps.append(1))
+    assert len(steps) == 3
 
 
 def test_a_value_that_is_too_long_is_cut_with_its_size_said_and_never_within_a_card() -> None:

@@ -9,7 +9,7 @@ from tests.cycles import aggregates, cycle, orders
 from tests.given import EPOCH, PREFIX, Log, item, payment, place, value
 
 from snacks.actors import orders as orders_module
-from snacks.actors.orders import ACTIVE_ACTORS, checkpoints, portion, read
+from snacks.actors.orders import ACTIVE_ACTORS, checkpoints, read
 from snacks.actors.orders import aggregates as published
 from snacks.actors.sources import TopicRemade
 
@@ -175,17 +175,6 @@ def test_c7_another_record_where_the_last_folded_one_lay_is_another_topic() -> N
     assert (again.repeated, again.marks) == (2, first.marks)
     with pytest.raises(TopicRemade, match="item_detail"):
         read(Log().rows(item(), item(quantity=4)), first.offsets, first.marks)
-
-
-def test_a_cycle_takes_no_more_than_its_most_unless_documents_are_further() -> None:
-    log = Log()
-    records = log.rows(*(item(item_id=str(number)) for number in range(10)), place())
-    items, places = PREFIX + "item_detail", PREFIX + "shipping_location"
-    assert portion(records, 4, {}, {}) == 4
-    assert portion(records, 4, {}, {items: 3}) == 4
-    assert portion(records, 4, {}, {items: 7}) == 7
-    assert portion(records, 4, {}, {items: 2, places: 1}) == 11
-    assert portion(records[5:], 2, {items: 5}, {items: 5}) == 2, "it is there already"
 
 
 async def test_an_idle_order_costs_its_encoded_bytes_and_little_more(monkeypatch: pytest.MonkeyPatch) -> None:

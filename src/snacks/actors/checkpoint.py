@@ -7,13 +7,14 @@ consumer group, are the authority on where to read on: a frozen former owner can
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
+from snacks.actors.closing import close_producer, ended
 from snacks.actors.orders import Entry
 from snacks.actors.sources import remade
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
@@ -44,9 +45,13 @@ class Restored(msgspec.Struct):
 class Checkpoint:
     """The transactional log of one shard. Fence, restore, then commit; close it in every case."""
 
-    def __init__(self, settings: Settings, partition: int) -> None:
+    def __init__(
+        self, settings: Settings, partition: int, *, step: Callable[[], None] = lambda: None
+    ) -> None:
+        """`step` is called whenever a commit has got on."""
         self.partition = partition
         self._settings = settings
+        self._step = step
         self._producer: AIOKafkaProducer | None = None
 
     async def fence(self) -> None:
@@ -119,7 +124,7 @@ class Checkpoint:
                     next_offset=restored.offsets.pop(topic),
                 )
         finally:
-            await _stop(consumer.stop())
+            await ended(consumer.stop(), STOP_TIMEOUT)
         return restored
 
     async def commit(
@@ -132,7 +137,8 @@ class Checkpoint:
     ) -> None:
         """All of a cycle, or nothing of it: one transaction over the three topics.
 
-        Without `marks` it is not noticed if a source topic is made anew.
+        Without `marks` it is not noticed if a source topic is made anew. The time-out is for each next batch
+        that the broker takes: a slow one that gets on has as long as a transaction may take.
 
         Raises:
             ProducerFenced: another owner has taken the shard over; nothing was committed.
@@ -142,24 +148,40 @@ class Checkpoint:
             raise RuntimeError("fence the shard before a commit")
         shard = Entry(SHARD_KEY.encode(), msgspec.json.encode(offsets))
         read = Entry(READ_KEY.encode(), msgspec.json.encode(marks or {}))
-        async with asyncio.timeout(self._settings.commit_timeout):
+        loop, within = asyncio.get_running_loop(), self._settings.commit_timeout
+        async with asyncio.timeout(within) as deadline:
+
+            def on() -> None:
+                self._step()
+                deadline.reschedule(loop.time() + within)
+
             await self._producer.begin_transaction()
-            acknowledged: list[Awaitable[object]] = []
-            acknowledged += await self._send(AGGREGATES, aggregates)
-            acknowledged += await self._send(DEAD_LETTERS, dead_letters)
-            acknowledged += await self._send(CHECKPOINTS, [*states, read, shard])
-            await asyncio.gather(*acknowledged)
+            sent: list[asyncio.Future[Any]] = []
+            sent += await self._send(AGGREGATES, aggregates, on)
+            sent += await self._send(DEAD_LETTERS, dead_letters, on)
+            sent += await self._send(CHECKPOINTS, [*states, read, shard], on)
+            taken = asyncio.gather(*sent)
+            try:
+                for batch in sent:  # those of a topic are taken one after the other
+                    await asyncio.wait([batch, taken], return_when=asyncio.FIRST_COMPLETED)
+                    on()
+                await taken
+            finally:
+                taken.cancel()
             await self._producer.commit_transaction()
 
-    async def _send(self, topic: str, entries: Iterable[Entry]) -> list[Awaitable[object]]:
+    async def _send(
+        self, topic: str, entries: Iterable[Entry], on: Callable[[], None] = lambda: None
+    ) -> list[asyncio.Future[Any]]:
         """Whole batches: a record of its own costs three times as much (docs/performance.md)."""
         producer = self._producer
         assert producer is not None  # noqa: S101  (for mypy; commit() checked it)
-        sent: list[Awaitable[object]] = []
+        sent: list[asyncio.Future[Any]] = []
         batch = producer.create_batch()
         for key, value, headers in entries:
             if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
                 sent.append(await producer.send_batch(batch, topic, partition=self.partition))
+                on()
                 batch = producer.create_batch()
                 batch.append(key=key, value=value, timestamp=None, headers=list(headers))
         if batch.record_count():
@@ -170,7 +192,7 @@ class Checkpoint:
         """Drop the producer. An open transaction of it is aborted by the next fence, or times out."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _stop(producer.stop())
+            await close_producer(producer, STOP_TIMEOUT)
 
 
 def _apply(restored: Restored, key: bytes, value: bytes | None) -> None:
@@ -183,10 +205,3 @@ def _apply(restored: Restored, key: bytes, value: bytes | None) -> None:
         restored.states.pop(name, None)
     else:
         restored.states[name] = value
-
-
-async def _stop(stopping: Awaitable[None]) -> None:
-    """Without a broker, aiokafka's stop() can wait for ever; and it raises what its own tasks died of."""
-    with suppress(Exception):  # it is thrown away: what matters is the next one
-        async with asyncio.timeout(STOP_TIMEOUT):
-            await stopping

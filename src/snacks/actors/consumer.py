@@ -1,13 +1,12 @@
 """The member of the consumer group: how it is made, where it reads, and how it goes."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
+from snacks.actors.closing import ended
 from snacks.actors.sources import TopicRemade
 from snacks.actors.watchdog import Stalled
 from snacks.cdc.topics import CDC_TOPICS
@@ -87,13 +86,13 @@ async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> No
     """
     coordinator = consumer._coordinator  # noqa: SLF001  (there is no public way to leave, or to close a part)
     if coordinator is None:  # it was not started
-        await _ended(consumer.stop(), within)
+        await ended(consumer.stop(), within)
         return
     if leave:
         coordinator._group_instance_id = None  # noqa: SLF001
     if _asks_no_more(consumer):  # its error would keep the connections from being closed
         consumer._client._sync_task = None  # noqa: SLF001
-    if await _ended(consumer.stop(), within):
+    if await ended(consumer.stop(), within):
         return
     log.warning("the consumer did not stop in time; its parts are closed one by one")
     background = [
@@ -104,23 +103,7 @@ async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> No
     for task in filter(None, background):
         task.cancel()
     for closing in (consumer._fetcher.close(), consumer._client.close()):  # noqa: SLF001
-        await _ended(closing, within)
-
-
-async def _ended(work: Awaitable[None], within: float) -> bool:
-    """True if it ended in time, well or badly. One that cannot even be cancelled is left behind.
-
-    However badly: aiokafka raises there what its own tasks died of, and the next consumer matters more.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        done, _ = await asyncio.wait([task], timeout=within)
-    finally:
-        task.cancel()
-    if done:
-        with suppress(Exception):
-            task.result()
-    return bool(done)
+        await ended(closing, within)
 
 
 def check_alive(consumer: AIOKafkaConsumer) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 from aiokafka import ConsumerRecord
@@ -118,12 +118,18 @@ def dead_letter(record: ConsumerRecord, reason: str) -> DeadEntry:
     return identity.encode(), msgspec.json.encode(letter), ((CODE_HEADER, code.encode()),)
 
 
-async def dead_letters(refused: Iterable[tuple[ConsumerRecord, str]]) -> list[DeadEntry]:
-    """The entries of these records, each with its reason.
+async def dead_letters(
+    refused: Iterable[tuple[ConsumerRecord, str]], step: Callable[[], None] = lambda: None
+) -> list[DeadEntry]:
+    """The entries of these records, each with its reason. `step` is called after each: many take long.
 
     Made in a thread: to look through a megabyte takes about a second, and the loop has heartbeats to send.
     """
-    return [await asyncio.to_thread(dead_letter, record, reason) for record, reason in refused]
+    letters = []
+    for record, reason in refused:
+        letters.append(await asyncio.to_thread(dead_letter, record, reason))
+        step()
+    return letters
 
 
 def original(text: str | None, *, encoded: bool) -> bytes | None:
@@ -160,7 +166,7 @@ def _order_id(key: str | None, value: str | None) -> str | None:
         if found:
             try:
                 return str(msgspec.json.decode(found[1]))
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeEncodeError):  # the latter: it is not UTF-8
                 continue
     bare = (key or "").strip()
     return bare if bare and bare[0] not in '{["' and len(bare) <= 64 and _is_utf8(bare) else None

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 POLL_TIMEOUT = 0.2
 POLL_RECORDS = 5_000
 GROUP_COMMIT_EVERY = 1.0
+CANCEL_TIMEOUT = 10.0
+"""Seconds in which a shard that is cancelled ends: MongoDB's time-out (5 s), then the producer's stop."""
 
 
 class Wedged(Exception):  # noqa: N818  (a state, named like one)
@@ -107,7 +109,6 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._consumer = group_consumer.member(self._settings, self, self._member or "snacks", self._instance)
         async with asyncio.timeout(self._settings.session_timeout * 3):
             await self._consumer.start()
-        self._reason = ""
 
     async def _work(self) -> None:
         """Poll until it fails, or until the watchdog sees that it hangs."""
@@ -277,7 +278,7 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             )
             task.cancel()
         if late:
-            _, never = await asyncio.wait(late, timeout=self._settings.drain_timeout)
+            _, never = await asyncio.wait(late, timeout=max(self._settings.drain_timeout, CANCEL_TIMEOUT))
             if never:
                 names = ", ".join(task.get_name() for task in never)
                 self._wedged = f"{names} hangs and cannot be cancelled: end this process and start it again"

@@ -1,7 +1,7 @@
 """The orders of one shard in memory: most as encoded bytes, the busy ones as actors."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import NamedTuple
 
@@ -50,25 +50,6 @@ class Batch(Struct):
     letters: list[Entry] = []
     repeated: int = 0
     folded: int = 0
-
-
-def portion(
-    waiting: Collection[ConsumerRecord], most: int, offsets: Mapping[str, int], ahead: Mapping[str, int]
-) -> int:
-    """How many of the records that wait to fold now: `most`, but at least as far as the documents are.
-
-    `ahead`: the next offsets by topic that a former owner's documents stand for: reached in one step.
-    """
-    count = min(len(waiting), most)
-    left = {topic for topic, offset in ahead.items() if offsets.get(topic, 0) < offset}
-    if not left:
-        return count
-    for number, record in enumerate(waiting, 1):
-        if record.offset + 1 >= ahead.get(record.topic, 0):
-            left.discard(record.topic)
-            if not left:
-                return max(count, number)
-    return len(waiting)
 
 
 def read(
@@ -136,8 +117,11 @@ class Orders:
         self._states = states
         self._actors.clear()
 
-    async def fold(self, batch: Batch) -> dict[str, Outcome]:
-        """Deliver each order's changes to its actor; what cannot be folded becomes a dead letter."""
+    async def fold(self, batch: Batch, step: Callable[[], None] = lambda: None) -> dict[str, Outcome]:
+        """Deliver each order's changes to its actor; what cannot be folded becomes a dead letter.
+
+        `step` is called after each letter: they take long.
+        """
         outcomes: dict[str, Outcome] = {}
         for order_id, reads in batch.changes.items():
             actor = self._actors.get(order_id) or self._activate(order_id)
@@ -156,7 +140,7 @@ class Orders:
                 batch.repeated += len(reads) - len(refused)
             else:
                 batch.folded += len(reads) - len(refused)
-        batch.letters = [Entry(*letter) for letter in await dead_letters(batch.refused)]
+        batch.letters = [Entry(*letter) for letter in await dead_letters(batch.refused, step)]
         return outcomes
 
     def _activate(self, order_id: str) -> OrderActor | None:

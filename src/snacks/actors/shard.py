@@ -9,7 +9,6 @@ Partition p of every topic together is shard p; one process owns it at a time (d
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -19,8 +18,9 @@ from aiokafka.errors import KafkaError, ProducerFenced
 
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.consumer import StartReading
+from snacks.actors.inbox import Inbox
 from snacks.actors.order import Outcome
-from snacks.actors.orders import Orders, aggregates, checkpoints, portion, read
+from snacks.actors.orders import Orders, aggregates, checkpoints, read
 from snacks.actors.room import Room
 from snacks.actors.sources import TopicRemade
 from snacks.actors.status import LEGAL, ShardStatus, State
@@ -32,10 +32,7 @@ log = structlog.get_logger(__name__)
 CYCLE_RECORDS, SMALLEST_CYCLE = 10_000, 100
 """Records folded between two commits: about 100 ms of work, so that the loop stays responsive. With half as
 many a drain writes a quarter more documents: an order is written once a cycle. After a time-out there are
-fewer: servers that are too slow for so many at once would be so again, and for ever."""
-
-BACKLOG_RECORDS = 12_000
-"""Records that may wait in a shard (about 1 KB each); above it the host pauses the shard's partitions."""
+fewer, once what MongoDB has is committed: servers that are too slow for so many at once would be so again."""
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 2.0
 TOO_SLOW = 2
@@ -70,7 +67,7 @@ class Shard:
         """Goes up with whatever the shard does, also in vain: one that is busy and takes no step hangs."""
         self._marks: dict[str, str] = {}
         self._settings = settings
-        self._checkpoint = Checkpoint(settings, partition)
+        self._checkpoint = Checkpoint(settings, partition, step=self._step)
         self._documents = documents
         self._start_reading = start_reading
         self._state = State.ASSIGNED
@@ -79,7 +76,7 @@ class Shard:
         self._claim: Claim | None = None
         self._ahead: dict[str, int] = {}
         self._received: dict[str, int] = {}
-        self._inbox: deque[ConsumerRecord] = deque()
+        self._inbox = Inbox()
         self._room = room
         self._in_cycle = False
         self._most = self._tried = CYCLE_RECORDS
@@ -94,14 +91,14 @@ class Shard:
     def offer(self, records: Sequence[ConsumerRecord]) -> None:
         """Take records of one topic to fold. Before the shard runs they are dropped: it will seek."""
         if self._state is State.RUNNING and records:
-            self._inbox.extend(records)
+            self._inbox.put(records)
             self._received[records[-1].topic] = records[-1].offset + 1
             self._wake.set()
 
     @property
     def full(self) -> bool:
         """True if the host should stop reading for this shard until it has caught up."""
-        return len(self._inbox) >= BACKLOG_RECORDS and self._caught_up
+        return self._inbox.full and self._caught_up
 
     @property
     def running(self) -> bool:
@@ -209,11 +206,10 @@ class Shard:
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
-        count = portion(self._inbox, self._most, self.offsets, self._ahead)
-        self._tried = count
-        records = [self._inbox.popleft() for _ in range(count)]
+        records = self._inbox.take(self._most, self.offsets, self._ahead)
+        self._tried = len(records)
         batch = read(records, self.offsets, self._marks)
-        outcomes = await self._orders.fold(batch)
+        outcomes = await self._orders.fold(batch, self._step)
         if not await self._emit(outcomes, batch.offsets):
             return  # drained while MongoDB was away: the next owner folds these records
         states = checkpoints(outcomes)
@@ -222,7 +218,7 @@ class Shard:
         self.offsets, self._marks, self._ahead = batch.offsets, batch.marks, {}
         self._most = min(CYCLE_RECORDS, self._most * 2)
         self._orders.settle(states)
-        self.steps += 1
+        self._step()
         self._count(
             folded=batch.folded,
             repeated=batch.repeated,
@@ -245,7 +241,7 @@ class Shard:
         pause = RETRY_FIRST
         too_slow = 0
         while emissions:
-            self.steps += 1
+            self._step()
             try:
                 await self._documents.emit(emissions, self._claim, offsets)
             except DocumentsUnavailable as error:
@@ -272,8 +268,11 @@ class Shard:
 
     # ── small things ─────────────────────────────────────────────────────────────────────────────
 
-    def _to(self, state: State) -> None:
+    def _step(self) -> None:
         self.steps += 1
+
+    def _to(self, state: State) -> None:
+        self._step()
         if state not in LEGAL[self._state]:
             raise RuntimeError(f"shard {self.partition}: {self._state} cannot become {state}")
         self._state = state
@@ -304,7 +303,7 @@ class Shard:
             self._counts[name] += count
 
     def _restoring(self, read: int, total: int) -> None:
-        self.steps += 1
+        self._step()
         self._progress = (read, total)
         now = time.monotonic()
         if now - self._told >= PROGRESS_EVERY:

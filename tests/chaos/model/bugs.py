@@ -27,7 +27,7 @@ from snacks.domain.order import NEW, encode
 
 
 async def _commit_before_write(self: Any) -> None:
-    records = [self._inbox.popleft() for _ in range(len(self._inbox))]
+    records = self._inbox.take(len(self._inbox), {}, {})
     batch = orders.read(records, self.offsets)
     outcomes = await self._orders.fold(batch)
     states = orders.checkpoints(outcomes)
@@ -127,7 +127,7 @@ def _keeps_state(self: Any, states: Any) -> None:
 
 
 def _takes_early_records(self: Any, records: Any) -> None:
-    self._inbox.extend(records)
+    self._inbox.put(records)
     if records:
         self._received[records[-1].topic] = records[-1].offset + 1
     self._wake.set()

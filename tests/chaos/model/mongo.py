@@ -209,6 +209,7 @@ class Session:
         self.id = client.world.numbers()
         self.session_id = {"id": self.id}
         self.transaction: Transaction | None = None
+        self._server_session = None  # there is no pool to keep it from
 
     async def start_transaction(self) -> Self:
         if self.transaction is not None:

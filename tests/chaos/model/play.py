@@ -17,7 +17,7 @@ from tests.chaos.model.virtual import RUNNING, VirtualLoop
 from tests.chaos.model.world import SESSION, World
 
 from snacks import documents
-from snacks.actors import checkpoint, host, members, orders, room, shard, watchdog
+from snacks.actors import checkpoint, host, inbox, members, orders, room, shard, watchdog
 from snacks.actors import consumer as group_consumer
 from snacks.actors.status import GroupStatus
 from snacks.config import Settings
@@ -28,7 +28,7 @@ SETTINGS = Settings(
 )
 SMALL = {
     "CYCLE_RECORDS": (shard, 6),
-    "BACKLOG_RECORDS": (shard, 8),
+    "BACKLOG_RECORDS": (inbox, 8),
     "LARGE_CYCLE": (room, 2),
     "LARGE_AT_ONCE": (room, 1),
     "ACTIVE_ACTORS": (orders, 1),

@@ -1,0 +1,37 @@
+"""What is thrown away is closed whole and in time, whatever hangs in it."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerClosed
+
+
+async def ended(work: Awaitable[None], within: float) -> bool:
+    """True if it ended in time, well or badly. One that cannot even be cancelled is left behind.
+
+    However badly: aiokafka raises there what its own tasks died of, and what comes next matters more.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait([task], timeout=within)
+    finally:
+        task.cancel()
+    if done:
+        with suppress(Exception):
+            task.result()
+    return bool(done)
+
+
+async def close_producer(producer: AIOKafkaProducer, within: float) -> None:
+    """Close all of a producer in about `within` seconds; what it has not sent by then is lost.
+
+    aiokafka first waits until everything is sent, without a broker for ever, and only then ends its tasks and
+    connections. So each is ended here.
+    """
+    if await ended(producer.stop(), within):
+        return
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (there is no public way to give up)
+    for closing in (producer._sender.close(), producer.client.close()):  # noqa: SLF001
+        await ended(closing, within)
