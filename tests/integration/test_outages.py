@@ -181,7 +181,7 @@ async def test_a_producer_that_is_closed_without_a_broker_leaves_no_task_behind(
     given: Settings, lab: Platform
 ) -> None:
     before = asyncio.all_tasks()
-    checkpoint = Checkpoint(replace(given, commit_timeout=1.0), 0)
+    checkpoint = Checkpoint(replace(given, commit_timeout=3.0), 0)
     await checkpoint.fence()
     async with frozen(lab, "kafka"):
         with pytest.raises((TimeoutError, KafkaError)):

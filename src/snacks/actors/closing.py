@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable
 from contextlib import suppress
+from itertools import chain
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import ProducerClosed
 
 
 async def ended(work: Awaitable[None], within: float) -> bool:
@@ -32,6 +32,8 @@ async def close_producer(producer: AIOKafkaProducer, within: float) -> None:
     """
     if await ended(producer.stop(), within):
         return
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (there is no public way to give up)
+    unsent = producer._message_accumulator  # noqa: SLF001  (there is no public way to give up)
+    for batch in chain(*unsent._batches.values(), unsent._pending_batches):  # noqa: SLF001
+        batch.future.cancel()
     for closing in (producer._sender.close(), producer.client.close()):  # noqa: SLF001
         await ended(closing, within)
