@@ -1,6 +1,8 @@
 """What a subscriber is told, whatever happens to orders while it is slow, away or somewhere else."""
 
+import asyncio
 import json
+from contextlib import suppress
 
 import pytest
 from tests.feeding import NOW, Topic, brief, knowing, reading, told
@@ -114,6 +116,27 @@ async def test_an_order_that_passed_through_a_filter_unseen_is_not_told() -> Non
     await told(reader)
     present.apply([topic.put("b", "PAID"), topic.put("b", "FULFILLED")])
     assert await told(reader) == []
+
+
+async def test_a_filtered_reader_is_answered_in_time_though_other_orders_change_all_the_time() -> None:
+    topic = Topic()
+    present = knowing([])
+    reader = reading(present, status=OrderStatus.SHIPPED)
+    await told(reader)
+
+    async def busy() -> None:
+        while True:
+            present.apply([topic.put("a", "PENDING")])
+            await asyncio.sleep(0.001)
+
+    changing = asyncio.create_task(busy())
+    try:
+        async with asyncio.timeout(5):
+            assert await reader.next(0.05) == []
+    finally:
+        changing.cancel()
+        with suppress(asyncio.CancelledError):
+            await changing
 
 
 # ── cursors ──────────────────────────────────────────────────────────────────────────────────────

@@ -1,5 +1,6 @@
 """One reader's way through the present: the state as it is, then each change, without a gap or a repeat."""
 
+import asyncio
 from typing import Self
 
 import msgspec
@@ -73,6 +74,8 @@ class Subscription(Reader):
         Raises:
             Ended: no more will come.
         """
+        clock = asyncio.get_running_loop().time
+        deadline = None if timeout is None else clock() + timeout
         while True:
             if self.ended:
                 raise Ended
@@ -80,7 +83,8 @@ class Subscription(Reader):
             if messages:
                 return messages
             try:
-                await self.wait(timeout)
+                # What is left: changes that are not for this reader wake it too.
+                await self.wait(None if deadline is None else deadline - clock())
             except TimeoutError:
                 return []
 
