@@ -16,7 +16,7 @@ from snacks.config import Settings
 from snacks.domain.order import ROWS, Position, Row
 from snacks.repair.errors import RepairError
 
-CONNECT_TIMEOUT = 5
+CONNECT_TIMEOUT = 5.0
 QUERY_TIMEOUT = 120.0
 """Seconds that one question may take: the longest counts the rows of a table."""
 
@@ -83,7 +83,7 @@ class Snapshot:
         return orders
 
     async def _ask(self, query: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        async with asyncio.timeout(QUERY_TIMEOUT), self._connection.cursor() as cursor:
+        async with _within(QUERY_TIMEOUT), self._connection.cursor() as cursor:
             await cursor.execute(query, tuple(values))
             return list(await cursor.fetchall())
 
@@ -129,15 +129,15 @@ async def snapshot(settings: Settings) -> AsyncIterator[Snapshot]:
     """
     host, port = settings.mysql
     try:
-        connection = await asyncmy.connect(
-            host=host,
-            port=port,
-            user=settings.mysql_user,
-            password=settings.mysql_password,
-            database=settings.mysql_database,
-            connect_timeout=CONNECT_TIMEOUT,
-            autocommit=True,
-        )
+        async with _within(CONNECT_TIMEOUT):  # asyncmy's own bound ends before the server's greeting
+            connection = await asyncmy.connect(
+                host=host,
+                port=port,
+                user=settings.mysql_user,
+                password=settings.mysql_password,
+                database=settings.mysql_database,
+                autocommit=True,
+            )
         try:
             taken = Snapshot(connection)
             await taken.begin()
@@ -146,3 +146,13 @@ async def snapshot(settings: Settings) -> AsyncIterator[Snapshot]:
             connection.close()
     except (errors.MySQLError, OSError, TimeoutError) as error:
         raise RepairError(f"MySQL at {host}:{port} cannot be read: {error}") from error
+
+
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    """Bounds a question to MySQL. Raises TimeoutError that says so: a bare one has no text."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise TimeoutError(f"no answer in {seconds:g} s") from None
