@@ -5,6 +5,7 @@ Both commands are this: `reconcile` with MySQL for the truth, `rebuild` with wha
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Protocol
 
@@ -29,6 +30,7 @@ REPAIRS = 3
 SHOWN = 200
 """Orders whose differences are kept for the report; the others are counted."""
 SEND_TIMEOUT = 60.0
+STOP_TIMEOUT = 5.0
 
 Step = Callable[[str, int, int], None]
 """Told of progress: what is done, how much of it, of how much (0: not known)."""
@@ -186,12 +188,16 @@ class _producer:  # noqa: N801  (reads as a noun where it is used)
             async with asyncio.timeout(SEND_TIMEOUT):
                 await self._producer.start()
         except (KafkaError, TimeoutError) as error:
-            await self._producer.stop()
+            await self.__aexit__()
             raise RepairError(f"the broker does not answer: {error!r}") from error
         return self._producer
 
     async def __aexit__(self, *_: object) -> None:
-        await self._producer.stop()
+        # Whether all was written is known by now. Without a broker stop() would flush until it is back, and
+        # it raises what the producer's own tasks died of: neither may hide what went wrong.
+        with suppress(Exception):
+            async with asyncio.timeout(STOP_TIMEOUT):
+                await self._producer.stop()
 
 
 async def _send(
