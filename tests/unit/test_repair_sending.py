@@ -1,4 +1,4 @@
-"""Repair records on their way: what is told when the broker is lost."""
+"""Repair records on their way: to which partition, and what is told when the broker is lost."""
 
 import asyncio
 from pathlib import Path
@@ -10,12 +10,43 @@ from tests.evidence import WHOLE, judged, state_of
 from tests.given import item, payment, place
 
 from snacks.config import Settings
+from snacks.domain.order import encode
 from snacks.repair import RepairError, comparison
 from snacks.repair.comparison import _producer, _send
+from snacks.repair.partition import partition_of
 from snacks.repair.spool import Spool
 
 WRONG = judged(state_of(*WHOLE), item(quantity=3), place(), payment())
 """An order that needs a repair."""
+
+STATE = encode(state_of(*WHOLE))
+
+
+class Noting:
+    """A producer that notes the partitions."""
+
+    def __init__(self) -> None:
+        self.partitions: set[int] = set()
+
+    async def send(self, *_: Any, partition: int) -> Any:
+        self.partitions.add(partition)
+        return asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("held", "folded", "expected"), [(2, 3, 2), (None, 3, 3), (None, None, None)])
+async def test_a_repair_goes_to_its_actor_else_where_the_records_lie_else_where_they_would(
+    settings: Settings, tmp_path: Path, held: int | None, folded: int | None, expected: int | None
+) -> None:
+    assert partition_of("kit-1", settings.partitions) not in {2, 3}
+    producer: Any = Noting()
+    with Spool(tmp_path / "spool.db") as spool:
+        if held is not None:
+            spool.states({"kit-1": (held, STATE)})
+        if folded is not None:
+            spool.folded({"kit-1": (folded, STATE)})
+        await _send(settings, producer, spool, {"kit-1": WRONG})
+    computed = partition_of("kit-1", settings.partitions)
+    assert producer.partitions == {computed if expected is None else expected}
 
 
 class Lost:

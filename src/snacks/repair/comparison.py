@@ -19,7 +19,7 @@ from snacks.repair.errors import RepairError
 from snacks.repair.evidence import Difference, Evidence, Record
 from snacks.repair.partition import partition_of
 from snacks.repair.reader import Actors
-from snacks.repair.spool import CONFIRMED, LOOKED, SENT, Spool
+from snacks.repair.spool import CONFIRMED, LOOKED, SENT, Known, Spool
 
 PAGE = 1_000
 """Rows, documents or orders that are compared at a time: memory is bounded by it."""
@@ -208,12 +208,18 @@ async def _send(
     try:
         async with asyncio.timeout(SEND_TIMEOUT):
             for order_id, one in orders.items():
-                held = known.get(order_id)
                 records: list[Record] = one.repair() if one.differs() else []
-                partition = None if held is None or held.state is None else held.partition
-                if partition is None:
-                    partition = partition_of(order_id, settings.partitions)
+                partition = _partition(settings, order_id, known.get(order_id, Known()))
                 sent += [await producer.send(r.topic, r.value, r.key, partition=partition) for r in records]
             await asyncio.gather(*sent)
     except (KafkaError, TimeoutError) as error:
         raise RepairError(f"repair records cannot be written: {error!r}") from error
+
+
+def _partition(settings: Settings, order_id: str, known: Known) -> int:
+    """Where the order's actor is; else where a rebuild found its records, however they were routed."""
+    if known.state is not None and known.partition is not None:
+        return known.partition
+    if known.folded_partition is not None:
+        return known.folded_partition
+    return partition_of(order_id, settings.partitions)
