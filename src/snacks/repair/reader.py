@@ -38,7 +38,7 @@ class Reader:
         self._settings = settings
         self._spool = spool
         self._apply = apply
-        self._sources = [TopicPartition(topic, n) for topic in topics for n in range(settings.partitions)]
+        self._sources = _partitions(settings, topics)
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka,
             client_id="snacks-repair",
@@ -78,20 +78,18 @@ class Reader:
             async with asyncio.timeout(REQUEST_TIMEOUT):
                 await self._consumer.stop()
 
-    async def ends(self) -> dict[TopicPartition, int]:
-        """The next offset that each partition will give."""
-        return (await self.spans())[1]
-
-    async def spans(self) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
-        """The first offset that each partition has now, and the next one that it will give.
+    async def spans(
+        self, sources: Sequence[TopicPartition]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """The first offset that each partition has now, and the next one that it will give; of any topics.
 
         Raises:
             RepairError: the broker does not answer.
         """
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT):
-                begins = dict(await self._consumer.beginning_offsets(self._sources))
-                return begins, dict(await self._consumer.end_offsets(self._sources))
+                begins = dict(await self._consumer.beginning_offsets(sources))
+                return begins, dict(await self._consumer.end_offsets(sources))
         except (KafkaError, TimeoutError) as error:
             raise RepairError(f"the broker {self._settings.kafka} does not answer: {error!r}") from error
 
@@ -101,7 +99,7 @@ class Reader:
         Raises:
             RepairError: the broker does not answer, or a topic stands still before its end.
         """
-        ends = await self.ends()
+        _, ends = await self.spans(self._sources)
         clock = asyncio.get_running_loop().time
         reached = {source: await self._consumer.position(source) for source in self._sources}
         begun, total = sum(reached.values()), sum(ends.values())
@@ -126,6 +124,10 @@ class Reader:
             progress(sum(reached.values()) - begun, total - begun)
 
 
+def _partitions(settings: Settings, topics: Sequence[str]) -> list[TopicPartition]:
+    return [TopicPartition(topic, n) for topic in topics for n in range(settings.partitions)]
+
+
 def mirror(spool: Spool, records: Sequence[ConsumerRecord]) -> None:
     """Apply records of the checkpoint and aggregate topics."""
     topic, partition = records[0].topic, records[0].partition
@@ -147,20 +149,15 @@ class Actors:
         self._spool = spool
         self._settings = settings
         self._reader = Reader(settings, spool, [CHECKPOINTS, AGGREGATES], mirror)
-        self._sources = Reader(settings, spool, CDC_TOPICS, mirror)
+        # Asked for their ends, never assigned: a client fetches ahead of whatever it is assigned to.
+        self._sources = _partitions(settings, CDC_TOPICS)
 
     async def __aenter__(self) -> Self:
         await self._reader.__aenter__()
-        try:
-            await self._sources.__aenter__()
-        except BaseException:
-            await self._reader.__aexit__()
-            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._reader.__aexit__()
-        await self._sources.__aexit__()
 
     async def catch_up(self, progress: Progress = lambda _read, _total: None) -> None:
         """Bring the spool up to what the topics say now."""
@@ -180,7 +177,7 @@ class Actors:
         Raises:
             RepairError: they do not get on.
         """
-        begins, ends = await self._sources.spans()
+        begins, ends = await self._reader.spans(self._sources)
         clock = asyncio.get_running_loop().time
         moved, before = clock(), dict[TopicPartition, int]()
         while True:
