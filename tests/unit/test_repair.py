@@ -8,14 +8,16 @@ import pytest
 from litestar.di import Provide
 from litestar.testing import create_test_client
 from tests.evidence import WHOLE, judged, known, mysql, state_of
-from tests.given import item, payment, place
+from tests.given import Log, item, payment, place
 
 from snacks import config
+from snacks.cdc.topics import AGGREGATES, CHECKPOINTS
 from snacks.domain.order import project
 from snacks.http import drift
 from snacks.repair import RepairError
 from snacks.repair.evidence import same_content
 from snacks.repair.partition import murmur, partition_of
+from snacks.repair.reader import mirror
 from snacks.repair.sample import Drift, DriftStatus
 from snacks.repair.spool import Spool
 from snacks.repair.stored import CODEC, document, opened
@@ -48,6 +50,18 @@ def test_an_order_that_two_processes_hold_in_two_partitions_is_told(tmp_path: Pa
         spool.states({"kit-3": (2, None)})
         spool.states({"kit-3": (5, b"{}")})  # it moved
         assert spool.splits(10) == {"kit-2": (2, 5)}
+
+
+@pytest.mark.parametrize("topic", [AGGREGATES, CHECKPOINTS])
+@pytest.mark.parametrize("key", [b"\xff", None])
+def test_a_record_whose_key_names_no_order_is_passed_over(
+    tmp_path: Path, topic: str, key: bytes | None
+) -> None:
+    log = Log(partition=3)
+    with Spool(tmp_path / "spool.db") as spool:
+        mirror(spool, [log.record(topic, one, b"{}") for one in (b"kit-1", key, b"kit-2")])
+        mirror(spool, [log.record(topic, key, b"{}")])
+        assert set(spool.between("", None)) == {"kit-1", "kit-2"}
 
 
 # ── what differs ─────────────────────────────────────────────────────────────────────────────────
@@ -88,6 +102,27 @@ def test_a_document_with_other_types_differs_though_its_values_are_equal() -> No
     one = judged(state, *WHOLE, document=bson.encode(values, codec_options=CODEC))
     assert one.differs()
     assert [(found.where, found.field) for found in one.differences()] == [("document", "document")]
+
+
+@pytest.mark.parametrize(
+    ("published", "shown"),
+    [
+        (b"garbage 4111-1111-1111-1111", "garbage ****-****-****-1111"),
+        (b'\xff{"a": 1}', '\ufffd{"a": 1}'),
+        (b'"\xff"', '"\ufffd"'),
+        (b"[" * 100_000, "[" * 120 + "…"),
+        (b"null", "null"),
+        (b"[1]", "[1]"),
+        (b"", ""),
+    ],
+)
+def test_an_aggregate_that_is_no_order_is_shown_as_text_and_is_repaired(published: bytes, shown: str) -> None:
+    for state, rows in ((state_of(*WHOLE), WHOLE), (state_of(item()), (item(),))):
+        one = judged(state, *rows, topic=published)
+        assert one.differs()
+        (found,) = one.differences()
+        assert (found.where, found.field, found.found) == ("topic", "whole", shown)
+        assert one.repair()
 
 
 def test_content_alone_may_be_compared_too() -> None:

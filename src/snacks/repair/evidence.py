@@ -4,6 +4,7 @@ Pure, but for encoding: the same evidence gives the same differences and the sam
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -84,8 +85,8 @@ class Evidence(Struct):
         shown = None if self.document is None else _plain(held.get("customerOrder"))
         rows = _compared(_named(self.wanted), _named(rows_of(self.state)))
         differences = [Difference(self.order_id, "actor", *one) for one in rows]
-        topic = None if self.topic is None else msgspec.json.decode(self.topic)
-        differences += [Difference(self.order_id, "topic", *one) for one in _compared(must, topic)]
+        published = None if self.topic is None else _published(self.topic)
+        differences += [Difference(self.order_id, "topic", *one) for one in _compared(must, published)]
         documents = list(_compared(must, shown))
         if order is not None and self.document is not None:
             if held.get("revision") != self.state.revision:
@@ -226,8 +227,8 @@ def _named(rows: Mapping[Key, AnyKept]) -> dict[str, Any]:
 
 def _compared(expected: Any, found: Any) -> list[tuple[str, str, str]]:
     """The fields that differ, as text: path, expected, found."""
-    if (expected is None or found is None) and expected is not found:
-        return [("whole", _text(expected), _text(found))]
+    if not (isinstance(expected, dict) and isinstance(found, dict)):
+        return [] if expected == found else [("whole", _text(expected), _text(found))]
     left, right = dict(_flat("", expected)), dict(_flat("", found))
     different = [
         (path, _text(left.get(path)), _text(right.get(path)))
@@ -246,6 +247,14 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{path}[{number}]", one)
     else:
         yield path, value
+
+
+def _published(value: bytes) -> Any:
+    """An aggregate as JSON gives it; what is no JSON object, and so nothing of ours, as text."""
+    found = None
+    with suppress(ValueError, RecursionError):  # not JSON, not UTF-8, too deep
+        found = msgspec.json.decode(value)
+    return found if isinstance(found, dict) else value.decode("utf-8", "replace")
 
 
 def _plain(value: Any) -> Any:

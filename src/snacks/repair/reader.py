@@ -129,9 +129,12 @@ def _partitions(settings: Settings, topics: Sequence[str]) -> list[TopicPartitio
 
 
 def mirror(spool: Spool, records: Sequence[ConsumerRecord]) -> None:
-    """Apply records of the checkpoint and aggregate topics."""
+    """Apply records of the checkpoint and aggregate topics. One whose key is no text is no order's."""
     topic, partition = records[0].topic, records[0].partition
-    last = {record.key.decode(): (partition, record.value) for record in records}
+    last: dict[str, tuple[int, bytes | None]] = {}
+    for record in records:
+        with suppress(AttributeError, UnicodeDecodeError):
+            last[record.key.decode()] = partition, record.value
     if topic == AGGREGATES:
         spool.aggregates(last)
         return
