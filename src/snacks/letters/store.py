@@ -36,14 +36,20 @@ from snacks.letters.sending import (
 )
 
 Progress = Callable[[int, int], None]
+LONGEST_LIST = 16 * 1024 * 1024
+"""Characters of keys and values that are held at once; one letter has at most 1.5 million (base64)."""
 
 
 class Letter(Struct, frozen=True, rename="camel"):
-    """A dead letter, and what became of it. `id` is `<table>-<partition>-<offset>` of its record."""
+    """A dead letter, and what became of it. `id` is `<table>-<partition>-<offset>` of its record.
+
+    `omitted`: its key and value are left out of a list that would hold too much. Asked for alone it has them.
+    """
 
     id: str
     status: Standing
     letter: DeadLetter
+    omitted: bool = False
 
 
 class Place(Struct, frozen=True):
@@ -74,23 +80,23 @@ class Letters:
     async def newest(
         self, limit: int, code: str | None = None, *, closed: bool = False, progress: Progress | None = None
     ) -> list[Letter]:
-        """The newest letters first; `closed` has those too that were sent again or dropped."""
+        """The newest letters first; `closed` has those too that were sent again or dropped.
+
+        Where they are large, the oldest come without their records: `Letter.omitted`.
+        """
         async with self._lock, self._reading(progress) as consumer:
             wanted = (one for one in self._places.values() if _is_open(one, code, closed=closed))
             places = heapq.nlargest(limit, wanted, key=lambda one: (one.at, one.partition, one.offset))
-            found = [one async for one in self._fetch(consumer, places)]
+            found = await _bounded(self._fetch(consumer, places), limit)
         return sorted(found, key=lambda one: (one.letter.set_aside, one.letter.offset), reverse=True)
 
     async def of_order(self, order_id: str, limit: int) -> list[Letter]:
-        """The latest letters of an order, oldest first in each partition."""
+        """The latest letters of an order, oldest first in each partition; large ones as in `newest`."""
         text = msgspec.json.encode(order_id)
-        found: list[Letter] = []
         async with self._lock, self._reading(None) as consumer:
             places = list(self._places.values())
-            async for one in self._fetch(consumer, places, lambda record: text in (record.value or b"")):
-                if one.letter.order_id == order_id:
-                    found = [*found, one][-limit:]
-        return found
+            found = self._fetch(consumer, places, lambda record: text in (record.value or b""))
+            return await _bounded((one async for one in found if one.letter.order_id == order_id), limit)
 
     async def get(self, letter_id: str) -> Letter:
         """One letter, whole. Raises NoSuchLetter."""
@@ -118,15 +124,17 @@ class Letters:
         """Send every open letter again, oldest first; how many, and the ids of those that cannot be."""
         sent, refused = 0, []
         portion: list[tuple[DeadLetter, Record]] = []
+        held = 0
         async with self._lock, self._reading(None) as consumer, producing(self._settings) as producer:
             async for one in self._fetch(consumer, self._open(code)):
                 try:
                     portion.append((one.letter, sendable(one.letter)))
+                    held += _size(one)
                 except NotReplayable:
                     refused.append(one.id)
-                if len(portion) >= PORTION:
+                if len(portion) >= PORTION or held >= LONGEST_LIST:
                     sent += await again(producer, portion)
-                    portion = []
+                    portion, held = [], 0
             sent += await again(producer, portion)
         return sent, refused
 
@@ -218,3 +226,27 @@ class Letters:
 
 def _is_open(place: Place, code: str | None, *, closed: bool = False) -> bool:
     return (closed or place.status is Standing.OPEN) and code in (None, place.code)
+
+
+async def _bounded(letters: AsyncIterator[Letter], limit: int) -> list[Letter]:
+    """The last `limit` of them, in their order; where that is too much, the oldest without their records."""
+    found: dict[int, Letter] = {}
+    whole: list[tuple[int, int, int]] = []
+    number = held = 0
+    async for one in letters:
+        gone = found.pop(number - limit, None)
+        held += _size(one) - (0 if gone is None else _size(gone))
+        found[number] = one
+        heapq.heappush(whole, (one.letter.set_aside, one.letter.offset, number))
+        while held > LONGEST_LIST:
+            _, _, oldest = heapq.heappop(whole)
+            if oldest in found:
+                held -= _size(found[oldest])
+                bare = msgspec.structs.replace(found[oldest].letter, key=None, value=None)
+                found[oldest] = msgspec.structs.replace(found[oldest], letter=bare, omitted=True)
+        number += 1
+    return list(found.values())
+
+
+def _size(one: Letter) -> int:
+    return len(one.letter.key or "") + len(one.letter.value or "")
