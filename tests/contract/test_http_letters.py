@@ -71,6 +71,20 @@ async def test_letters_are_listed_counted_shown_and_dropped(given: Settings, htt
     assert len((await http.get("/api/dead-letters", params={"closed": True})).json()) == 4
 
 
+async def test_what_is_left_out_of_a_list_that_is_too_large_is_had_by_its_id(
+    given: Settings, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await produce(given, *[POISON] * 3)
+    await fold_until(given, dead_letters=3)
+    one = (await http.get(f"/api/dead-letters/{ID}")).json()
+    size = len(one["letter"]["key"]) + len(one["letter"]["value"])
+    monkeypatch.setattr("snacks.letters.store.LONGEST_LIST", 2 * size)
+    listed = (await http.get("/api/dead-letters")).json()
+    assert [(one["id"][-1], one["omitted"]) for one in listed] == [("2", False), ("1", False), ("0", True)]
+    assert (listed[2]["letter"]["key"], listed[2]["letter"]["value"]) == (None, None)
+    assert (await http.get(f"/api/dead-letters/{ID}")).json() == one
+
+
 async def test_a_replayed_letter_is_folded(given: Settings, http: httpx.AsyncClient) -> None:
     await produce(given, value(item(item_status="EATEN")), value(place()))
     async with actors(given) as host:

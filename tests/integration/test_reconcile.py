@@ -4,13 +4,16 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from tests.given import EPOCH, item
 from tests.repairing import actors, changed, collection, documents, history, order, repaired, shown
 from tests.sql import sql
 from tests.waiting import until
 
+from snacks.cdc.topics import AGGREGATES
 from snacks.config import Settings
 from snacks.repair import RepairError
+from snacks.repair.partition import partition_of
 from snacks.repair.reconcile import reconcile
 from snacks.repair.sample import Drift
 
@@ -70,6 +73,23 @@ async def test_a_document_that_was_edited_by_hand_is_put_right(empty: Settings) 
             return quantity == 7
 
         await until(seven)
+
+
+async def test_aggregates_that_are_garbage_are_told_and_put_right(empty: Settings) -> None:
+    async with actors(empty):
+        await changed(empty, *order("kit-1"))
+        await shown(empty, {"kit-1"})
+        async with AIOKafkaProducer(bootstrap_servers=empty.kafka) as producer:
+            for key in ("kit-1", "stray", "\udcff"):
+                name, where = key.encode("utf-8", "surrogateescape"), partition_of(key, empty.partitions)
+                await producer.send_and_wait(AGGREGATES, b"garbage", name, partition=where)
+        found = await repaired(empty, 2)
+        assert {(one.order_id, one.where, one.found) for one in found.differences} == {
+            ("kit-1", "topic", "garbage"),
+            ("stray", "topic", "garbage"),
+        }
+        last = {record.key: record.value for record in await history(empty)}
+        assert last[b"stray"] is None
 
 
 async def test_a_stray_document_goes(empty: Settings) -> None:
