@@ -5,7 +5,6 @@ Both commands are this: `reconcile` with MySQL for the truth, `rebuild` with wha
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from hashlib import blake2b
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 
+from snacks.actors.closing import close_producer
 from snacks.config import Settings
 from snacks.repair.errors import RepairError
 from snacks.repair.evidence import Difference, Evidence, Record
@@ -193,11 +193,7 @@ class _producer:  # noqa: N801  (reads as a noun where it is used)
         return self._producer
 
     async def __aexit__(self, *_: object) -> None:
-        # Whether all was written is known by now. Without a broker stop() would flush until it is back, and
-        # it raises what the producer's own tasks died of: neither may hide what went wrong.
-        with suppress(Exception):
-            async with asyncio.timeout(STOP_TIMEOUT):
-                await self._producer.stop()
+        await close_producer(self._producer, STOP_TIMEOUT)  # whether all was written is known by now
 
 
 async def _send(
