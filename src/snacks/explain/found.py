@@ -6,6 +6,7 @@ import msgspec
 from aiokafka import ConsumerRecord
 from msgspec import Raw, Struct
 
+from snacks.domain.cards import mask_cards
 from snacks.domain.order import CustomerOrder, OrderState, decode_order, encode
 from snacks.letters import Letter
 
@@ -78,9 +79,15 @@ class Explanation(Struct, kw_only=True, rename="camel"):
 
 
 def published(record: ConsumerRecord) -> Published:
-    """The record, told."""
+    """The record, told. A value that is no JSON, and so nothing of ours, is told as text."""
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
-    order = None if record.value is None else Raw(record.value)
+    order = None
+    if record.value is not None:
+        try:
+            msgspec.json.decode(record.value)
+            order = Raw(record.value)
+        except (ValueError, RecursionError):  # not JSON, not UTF-8, too deep
+            order = Raw(msgspec.json.encode(mask_cards(record.value.decode("utf-8", "replace"))))
     return Published(record.partition, record.offset, record.timestamp, headers, order)
 
 
@@ -124,5 +131,7 @@ def agreement(what: str, left: Any, right: Any) -> Agreement:
         return Agreement(what, ok=True)
     if left is None or right is None:
         return Agreement(what, ok=False, detail=f"only the {'second' if left is None else 'first'} has it")
+    if not (isinstance(left, dict) and isinstance(right, dict)):
+        return Agreement(what, ok=False, detail="what was found is no order")
     fields = sorted(name for name in left.keys() | right.keys() if left.get(name) != right.get(name))
     return Agreement(what, ok=False, detail=f"they differ in {', '.join(fields)}")
