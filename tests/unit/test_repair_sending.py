@@ -63,6 +63,7 @@ class Lost(AIOKafkaProducer):  # type: ignore[misc]
         return asyncio.get_running_loop().create_future()
 
     async def stop(self) -> None:
+        self._closed = True
         await asyncio.Event().wait()
 
 
