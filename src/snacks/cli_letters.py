@@ -79,7 +79,7 @@ def replay(
         sent, refused = _with_letters(lambda letters, _: letters.replay_all(reason))
         console.print(f"{sent:,} sent again.")
         for one in refused:
-            console.print(f"[yellow]{escape(one)} needs an edited record: see `show`[/]")
+            console.print(f"[yellow]{escape(one)} cannot be sent as it is: `replay` it alone to see why[/]")
         return
     body = value.read_bytes() if value else None
     name = letter_id

@@ -8,12 +8,14 @@ from typing import Any
 import hypothesis
 import msgspec
 import pytest
+from aiokafka.errors import InvalidTimestampError, KafkaError, MessageSizeTooLargeError
 from hypothesis import strategies as st
 from tests.given import EPOCH, PREFIX, Log
 
 from snacks.actors.dead_letters import LONGEST_VALUE, DeadLetter, code_of, dead_letter, dead_letters
 from snacks.cdc import Undecodable, decode
-from snacks.letters.sending import NoSuchLetter, NotReplayable, id_of, identity, sendable
+from snacks.cdc.topics import DEAD_LETTERS
+from snacks.letters.sending import NoSuchLetter, NotReplayable, again, id_of, identity, sendable
 
 CARD = "4929381332664295"
 MASKED = "****-****-****-4295"
@@ -123,6 +125,42 @@ def test_a_letter_is_sent_again_as_it_was_or_edited_and_always_masked() -> None:
     with pytest.raises(NotReplayable, match="key"):
         sendable(masked)
     assert sendable(masked, None, b"kit-9") == (b"kit-9", b"{}")
+
+
+class Broker:
+    """A producer whose broker refuses some values, each with its error; what it took, by topic."""
+
+    def __init__(self, **refusing: KafkaError) -> None:
+        self.refusing = refusing
+        self.took: list[tuple[str, bytes]] = []
+
+    async def send(self, topic: str, value: bytes, key: bytes, **_: Any) -> asyncio.Future[None]:
+        told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        error = self.refusing.get(value.decode())
+        if error:
+            told.set_exception(error)
+        else:
+            self.took.append((topic, key if topic == DEAD_LETTERS else value))
+            told.set_result(None)
+        return told
+
+    async def flush(self) -> None:
+        """As aiokafka's: it ends well whatever became of the records."""
+
+
+async def test_only_what_the_broker_took_is_marked_as_sent_again() -> None:
+    records = [letter_of(None, value) for value in (b"a", b"big", b"c")]
+    letters = [
+        (msgspec.structs.replace(one, offset=offset), sendable(one)) for offset, one in enumerate(records)
+    ]
+    broker: Any = Broker(big=MessageSizeTooLargeError())
+    assert await again(broker, letters) == ["payment-0-1"]
+    marks = [(DEAD_LETTERS, f"{TOPIC}/0/{offset}".encode()) for offset in (0, 2)]
+    assert broker.took == [(TOPIC, b"a"), (TOPIC, b"c"), *marks]
+    broker = Broker(big=InvalidTimestampError())
+    with pytest.raises(InvalidTimestampError):
+        await again(broker, letters)
+    assert broker.took == [(TOPIC, b"a"), (TOPIC, b"c"), *marks]
 
 
 def test_an_id_names_one_record() -> None:

@@ -25,7 +25,10 @@ MOST = 1_000
 UNKNOWN = documented("No such letter", "there is no dead letter payment-0-17")
 AWAY = documented("Try again after the seconds in Retry-After", "the dead letters cannot be read or written")
 CONFLICT = documented(
-    "The letter does not hold its whole record", "payment-0-17: its key was masked; give the key"
+    "The letter does not hold its whole record, or it is larger than its topic takes; the letter stays open",
+    "payment-0-17: its key was masked, so its order is not known; give the key",
+    "payment-0-17: its record of 1,200,000 bytes is larger than its topic takes; send a shorter one,"
+    " or raise the topic's max.message.bytes",
 )
 
 

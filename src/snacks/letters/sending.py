@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from snacks.actors.dead_letters import DeadLetter, original
 from snacks.cdc import CDC_TOPICS, table_of
@@ -21,6 +21,7 @@ WAIT_SECONDS = 15.0
 PORTION = 500
 """Letters that are sent again, or marked, at once."""
 LARGEST_REQUEST = 8 * 1024 * 1024
+TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 STATUS_HEADER = "status"
 Record = tuple[bytes | None, bytes | None]
 """Key and value to send."""
@@ -35,7 +36,7 @@ class NoSuchLetter(Exception):  # noqa: N818  (a fact, named like one)
 
 
 class NotReplayable(Exception):  # noqa: N818  (a fact, named like one)
-    """The letter does not hold its whole record, so it needs an edited one to be sent again."""
+    """The record cannot be sent again as it is: the letter does not hold all of it, or it is too large."""
 
 
 class Standing(StrEnum):
@@ -77,10 +78,31 @@ def sendable(letter: DeadLetter, value: bytes | None = None, key: bytes | None =
     return chosen[0], chosen[1]
 
 
-async def again(producer: AIOKafkaProducer, letters: Sequence[tuple[DeadLetter, Record]]) -> int:
-    """Send, then mark: a crash in between leaves the letter open, and a record twice changes nothing."""
-    for letter, (key, value) in letters:
-        await producer.send(
+async def again(producer: AIOKafkaProducer, letters: Sequence[tuple[DeadLetter, Record]]) -> list[str]:
+    """Send, then mark what the broker took; the ids of what it refused as too large, which stays open.
+
+    A crash in between leaves letters open that were sent, and a record twice changes nothing.
+
+    Raises:
+        KafkaError, TimeoutError: one was not taken for another reason; no such one is marked.
+    """
+    sent = [await _send(producer, letter, record) for letter, record in letters]
+    async with asyncio.timeout(WAIT_SECONDS):
+        outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    by_letter = [(letter, outcome) for (letter, _), outcome in zip(letters, outcomes, strict=True)]
+    taken = [letter for letter, outcome in by_letter if not isinstance(outcome, BaseException)]
+    await mark(producer, [(identity(id_of(one)), one.partition) for one in taken], Standing.REPLAYED)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, TOO_LARGE):
+            raise outcome
+    return [id_of(letter) for letter, outcome in by_letter if isinstance(outcome, TOO_LARGE)]
+
+
+async def _send(producer: AIOKafkaProducer, letter: DeadLetter, record: Record) -> asyncio.Future[object]:
+    """Hand it to the producer; what comes of it. What is too large even for the producer fails there too."""
+    key, value = record
+    try:
+        future: asyncio.Future[object] = await producer.send(
             letter.topic,
             value,
             key,
@@ -88,10 +110,10 @@ async def again(producer: AIOKafkaProducer, letters: Sequence[tuple[DeadLetter, 
             timestamp_ms=max(letter.timestamp, 0),
             headers=[("replayed", id_of(letter).encode())],
         )
-    async with asyncio.timeout(WAIT_SECONDS):
-        await producer.flush()
-    await mark(producer, [(identity(id_of(one)), one.partition) for one, _ in letters], Standing.REPLAYED)
-    return len(letters)
+    except TOO_LARGE as error:
+        future = asyncio.get_running_loop().create_future()
+        future.set_exception(error)
+    return future
 
 
 async def mark(producer: AIOKafkaProducer, keys: Sequence[tuple[str, int]], status: Standing) -> None:
@@ -112,7 +134,9 @@ async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka,
         client_id="snacks-letters",
-        enable_idempotence=True,
+        # Not idempotent: a refused record leaves a gap in the sequence, and the broker then refuses all that
+        # follow in its partition. Order is kept all the same, and a record twice changes nothing.
+        acks="all",
         max_request_size=LARGEST_REQUEST,
         request_timeout_ms=int(WAIT_SECONDS * 1000),
     )

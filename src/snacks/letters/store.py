@@ -111,32 +111,39 @@ class Letters:
 
         Raises:
             NoSuchLetter: there is none with that id.
-            NotReplayable: what was cut or whose key was masked needs an edited record.
+            NotReplayable: what was cut or whose key was masked needs an edited record; or the record is
+                larger than its topic takes, and the letter stays as it was.
         """
         async with self._lock, self._reading(None) as consumer:
             one = await self._one(consumer, letter_id)
         record = sendable(one.letter, value, key)
         async with producing(self._settings) as producer:
-            await again(producer, [(one.letter, record)])
+            if await again(producer, [(one.letter, record)]):
+                size = sum(len(part or b"") for part in record)
+                raise NotReplayable(
+                    f"{one.id}: its record of {size:,} bytes is larger than its topic takes; send a shorter"
+                    " one, or raise the topic's max.message.bytes"
+                )
         return msgspec.structs.replace(one, status=Standing.REPLAYED)
 
     async def replay_all(self, code: str | None = None) -> tuple[int, list[str]]:
         """Send every open letter again, oldest first; how many, and the ids of those that cannot be."""
-        sent, refused = 0, []
+        tried, refused = 0, []
         portion: list[tuple[DeadLetter, Record]] = []
         held = 0
         async with self._lock, self._reading(None) as consumer, producing(self._settings) as producer:
             async for one in self._fetch(consumer, self._open(code)):
+                tried += 1
                 try:
                     portion.append((one.letter, sendable(one.letter)))
                     held += _size(one)
                 except NotReplayable:
                     refused.append(one.id)
                 if len(portion) >= PORTION or held >= LONGEST_LIST:
-                    sent += await again(producer, portion)
+                    refused += await again(producer, portion)
                     portion, held = [], 0
-            sent += await again(producer, portion)
-        return sent, refused
+            refused += await again(producer, portion)
+        return tried - len(refused), refused
 
     async def drop(self, letter_id: str) -> Letter:
         """Mark the letter as done with. Raises NoSuchLetter."""
