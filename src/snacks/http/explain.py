@@ -2,8 +2,8 @@
 
 import asyncio
 
-from litestar import Request, Response, Router, get
-from litestar.datastructures import ResponseHeader, State
+from litestar import Response, Router, get
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import NotFoundException
 
@@ -12,12 +12,11 @@ from snacks.documents import Documents
 from snacks.domain.cards import mask_cards
 from snacks.domain.values import ORDER_ID_LENGTH
 from snacks.explain import Explanation, explain
-from snacks.http.errors import documented
+from snacks.http.errors import HttpRequest, documented
 from snacks.http.order_path import order_id_of
 from snacks.http.pages import page
 from snacks.letters import Letters
 
-HttpRequest = Request[object, object, State]
 API, PAGE = "/api/explain", "/explain"
 
 

@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from litestar import Request, Response, Router, delete, get, post
-from litestar.datastructures import ResponseHeader, State
+from litestar import Response, Router, delete, get, post
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.exceptions import ClientException
 from litestar.params import FromPath, JSONBody, QueryParameter
@@ -16,11 +16,10 @@ from litestar.status_codes import (
 from msgspec import Struct
 
 from snacks.domain.cards import mask_cards
-from snacks.http.errors import RETRY_AFTER, Problem, documented, problem
+from snacks.http.errors import RETRY_AFTER, HttpRequest, Problem, documented, problem
 from snacks.http.recent import Recent
 from snacks.letters import Letter, Letters, LettersUnavailable, NoSuchLetter, NotReplayable
 
-HttpRequest = Request[object, object, State]
 MOST = 1_000
 UNKNOWN = documented("No such letter", "there is no dead letter payment-0-17")
 AWAY = documented("Try again after the seconds in Retry-After", "the dead letters cannot be read or written")

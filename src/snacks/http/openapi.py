@@ -6,8 +6,6 @@ Litestar's own renderers load their scripts from a content delivery network; thi
 from decimal import Decimal
 from typing import Any
 
-from litestar import Request
-from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import License, OpenAPIType, Schema, Tag
@@ -15,6 +13,7 @@ from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
 from snacks import __version__
+from snacks.http.errors import HttpRequest
 from snacks.http.pages import STATIC
 
 DESCRIPTION = """\
@@ -46,7 +45,7 @@ class MoneySchema(OpenAPISchemaPlugin):
 class SchemaPage(OpenAPIRenderPlugin):
     """The document for people: every operation with its examples."""
 
-    def render(self, request: Request[Any, Any, State], openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002  (Litestar's)
+    def render(self, request: HttpRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002  (Litestar's)
         """The page; it fetches the document itself."""
         return (STATIC / "schema.html").read_bytes()
 

@@ -3,12 +3,11 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Annotated, Any
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 import structlog
-from litestar import Request, Response, Router, get
-from litestar.datastructures import ResponseHeader, State
+from litestar import Response, Router, get
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.exceptions import ClientException, NotFoundException
@@ -23,11 +22,11 @@ from snacks.documents import Documents, DocumentsUnavailable
 from snacks.domain.cards import mask_cards
 from snacks.domain.order import CustomerOrder, encode
 from snacks.domain.values import RESERVED_ORDER_IDS, OrderStatus, to_cents
-from snacks.http.errors import RETRY_AFTER, Problem, documented, problem
+from snacks.http.errors import RETRY_AFTER, HttpRequest, Problem, documented, problem
+from snacks.http.order_path import order_id_of
 
 log = structlog.get_logger(__name__)
 
-HttpRequest = Request[Any, Any, State]
 PATH = "/api/orders"
 PART = 64 * 1024
 """Bytes of a list that are gathered before they are sent: all that an answer holds in memory."""
@@ -113,7 +112,7 @@ async def list_orders(
     ] = "",
 ) -> Stream | Response[bytes]:
     """The orders with one status, streamed: bounded memory however many there are."""
-    if _order_id(request):
+    if order_id_of(request, PATH):
         return await _one(request, documents)
     if status not in set(OrderStatus):
         raise ClientException(WRONG_STATUS_MESSAGE)
@@ -133,7 +132,7 @@ async def list_orders(
 )
 async def promotion(request: HttpRequest, documents: NamedDependency[Documents]) -> Response[bytes]:
     """The promotion's first 20 orders."""
-    if _order_id(request) not in RESERVED_ORDER_IDS:
+    if order_id_of(request, PATH) not in RESERVED_ORDER_IDS:
         return await _one(request, documents)
     orders = b",\n".join([order_json(stored) for stored in await documents.promotion()])
     return Response(b"[" + orders + b"]", media_type=MediaType.JSON)
@@ -146,24 +145,11 @@ def unavailable(_request: HttpRequest, error: Exception) -> Response[Problem]:
 
 
 async def _one(request: HttpRequest, documents: Documents) -> Response[bytes]:
-    order_id = _order_id(request)
+    order_id = order_id_of(request, PATH)
     stored = None if order_id is None else await documents.get(order_id)
     if stored is None:
         raise NotFoundException(f"No order {mask_cards(order_id or 'with that id')}")
     return Response(order_json(stored), media_type=MediaType.JSON)
-
-
-def _order_id(request: HttpRequest) -> str | None:
-    """The order id in the path as it was sent, decoded once; None if it is not UTF-8, empty if absent.
-
-    Litestar's own path drops empty segments and trailing slashes, which are part of an id: `a/` is not
-    `a`, and `snickers-promotion/` is not the promotion.
-    """
-    path: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
-    try:
-        return unquote_to_bytes(path.partition(f"{PATH}/".encode())[2]).decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def order_json(stored: Mapping[str, Any]) -> bytes:

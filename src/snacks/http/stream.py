@@ -11,10 +11,10 @@ import socket
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Annotated, Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
-from litestar import Request, Response, Router, WebSocket, get, websocket
+from litestar import Response, Router, WebSocket, get, websocket
 from litestar.datastructures import Headers, ResponseHeader, State
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
@@ -28,7 +28,8 @@ from msgspec import Struct
 from snacks.config import Settings
 from snacks.domain.values import OrderStatus
 from snacks.feed import Behind, Closed, Ended, Feed, Full, Subscription
-from snacks.http.errors import Problem, documented, problem
+from snacks.http.errors import HttpRequest, Problem, documented, problem
+from snacks.http.order_path import order_id_of
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ WRITE_SECONDS = 30.0
 CLOSED_SECONDS = 1.0
 RETRY_MILLISECONDS = 1000
 SERVICE_RESTART = 1012
-PATH = b"/ws/orders/"
+PATH = "/ws/orders"
 WRONG_STATUS = f"status must be one of {', '.join(OrderStatus)}"
 AWAY = {"Retry-After": "1"}
 
@@ -96,25 +97,23 @@ def _name_of(host: str) -> str:
 # ── WebSocket ────────────────────────────────────────────────────────────────────────────────────
 
 
-@websocket(["/ws/orders", "/ws/orders/{orderId:path}"])
+@websocket([PATH, f"{PATH}/{{orderId:path}}"])
 async def orders_socket(
     socket: Socket, feed: NamedDependency[Feed], admission: NamedDependency[Admission]
 ) -> None:
     """All orders, or one: `?status=` filters, `?cursor=` goes on where an earlier connection stopped."""
-    raw: bytes = socket.scope.get("raw_path") or socket.scope["path"].encode()
+    order_id = order_id_of(socket, PATH)
     status = socket.query_params.get("status", "")
     refusal = admission.problem(socket.headers)
     if refusal is not None:
         return await _deny(socket, 403, refusal)
     if status and status not in set(OrderStatus):
         return await _deny(socket, 400, WRONG_STATUS)
-    try:
-        order_id = unquote_to_bytes(raw.partition(PATH)[2]).decode() or None
-        reader = await feed.subscribe(
-            order_id, OrderStatus(status) if status else None, socket.query_params.get("cursor", "")
-        )
-    except UnicodeDecodeError:
+    if order_id is None:
         return await _deny(socket, 400, "the order id is not UTF-8")
+    try:
+        wanted = OrderStatus(status) if status else None
+        reader = await feed.subscribe(order_id or None, wanted, socket.query_params.get("cursor", ""))
     except (Behind, Full, Closed) as error:
         return await _deny(socket, 503, str(error))
     with reader:
@@ -211,7 +210,7 @@ EVENTS = ResponseSpec(
 )
 async def orders_events(
     *,
-    request: Request[Any, Any, State],
+    request: HttpRequest,
     feed: NamedDependency[Feed],
     admission: NamedDependency[Admission],
     status: Annotated[str, QueryParameter(schema_extra={"enum": list(OrderStatus)})] = "",

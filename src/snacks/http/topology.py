@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from litestar import Request, Response, Router, get
-from litestar.datastructures import ResponseHeader, State
+from litestar import Response, Router, get
+from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
 from litestar.enums import MediaType
 from litestar.exceptions import ClientException
@@ -21,7 +21,7 @@ from snacks.domain.order import ROWS
 from snacks.domain.values import OrderStatus
 from snacks.feed import FeedStatus
 from snacks.flink import FlinkStatus
-from snacks.http.errors import documented
+from snacks.http.errors import HttpRequest, documented
 from snacks.http.pages import page
 from snacks.http.recent import Recent, within
 
@@ -274,7 +274,7 @@ class Observer:
     tags=["Operations"],
 )
 async def get_topology(
-    request: Request[Any, Any, State],
+    request: HttpRequest,
     observer: NamedDependency[Observer],
     form: Annotated[
         str, QueryParameter(name="format", schema_extra={"enum": ["json", "html"], "default": None})
