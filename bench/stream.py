@@ -35,6 +35,7 @@ from snacks import config
 from snacks.config import Settings
 from snacks.feed import Feed
 from snacks.http import pages, stream
+from snacks.http.admission import Admission
 
 STATUSES = ("PENDING", "PAID", "FULFILLED")
 CONNECTS_AT_ONCE = 100
@@ -58,7 +59,7 @@ async def serve(settings: Settings, topic: str, port: int) -> None:
         [stream.router, pages.router],
         dependencies={
             "feed": Provide(lambda: feed, sync_to_thread=False),
-            "admission": Provide(lambda: stream.Admission.of(settings), sync_to_thread=False),
+            "admission": Provide(lambda: Admission.of(settings), sync_to_thread=False),
         },
         openapi_config=None,
         logging_config=None,

@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from snacks.config import Settings
 from snacks.feed import Feed
 from snacks.http import errors, queries, stream
+from snacks.http.admission import Admission
 from tests.waiting import until
 
 Message = dict[str, Any]
@@ -170,7 +171,7 @@ async def serving(feed: Feed, port: int = 0, **uvicorn_options: Any) -> AsyncIte
         dependencies={
             "documents": Provide(lambda: None, sync_to_thread=False),
             "feed": Provide(lambda: feed, sync_to_thread=False),
-            "admission": Provide(lambda: stream.Admission.of(settings), sync_to_thread=False),
+            "admission": Provide(lambda: Admission.of(settings), sync_to_thread=False),
         },
         exception_handlers=errors.HANDLERS,
         logging_config=None,

@@ -30,6 +30,7 @@ from snacks.http import (
     stream,
     topology,
 )
+from snacks.http.admission import Admission
 from snacks.system import System
 
 log = structlog.get_logger(__name__)
@@ -75,7 +76,7 @@ def create_app(system: System, on_end: Callable[[str], None] = lambda _: None) -
                 await running
             await system.close()
 
-    admission = stream.Admission.of(system.settings)
+    admission = Admission.of(system.settings)
     return Litestar(
         route_handlers=[*OF_ALL_ROLES, *(OF_HTTP if system.answers else ())],
         dependencies={

@@ -27,7 +27,18 @@ async def refusal(connecting: Any) -> tuple[int, str]:
 # ── who is let in ────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://localhost.evil.example", "x"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.example",
+        "null",
+        "https://localhost.evil.example",
+        "x",
+        "http://[",
+        "http://[::1",
+        "http://[x]",
+    ],
+)
 async def test_a_page_of_another_site_is_refused_with_403(here: Following, origin: str) -> None:
     _, served = here
     status, message = await refusal(served.follow(origin=origin))

@@ -5,17 +5,15 @@ Nothing is read from a client but its first request.
 """
 
 import asyncio
-import ipaddress
 import resource
 import socket
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import suppress
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import structlog
 from litestar import Response, Router, WebSocket, get, websocket
-from litestar.datastructures import Headers, ResponseHeader, State
+from litestar.datastructures import ResponseHeader, State
 from litestar.di import NamedDependency
 from litestar.exceptions import WebSocketDisconnect
 from litestar.openapi.datastructures import ResponseSpec
@@ -23,11 +21,10 @@ from litestar.openapi.spec import Example
 from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 from litestar.types import Message
-from msgspec import Struct
 
-from snacks.config import Settings
 from snacks.domain.values import OrderStatus
 from snacks.feed import Behind, Closed, Ended, Feed, Full, Subscription
+from snacks.http.admission import STRANGER, Admission
 from snacks.http.errors import HttpRequest, Problem, documented, problem
 from snacks.http.order_path import order_id_of
 
@@ -46,52 +43,6 @@ SERVICE_RESTART = 1012
 PATH = "/ws/orders"
 WRONG_STATUS = f"status must be one of {', '.join(OrderStatus)}"
 AWAY = {"Retry-After": "1"}
-
-
-class Admission(Struct, frozen=True):
-    """Who may follow: clients that know us by a name of ours, from no page of a stranger's."""
-
-    host: str
-    hosts: tuple[str, ...]
-    origins: tuple[str, ...]
-
-    @classmethod
-    def of(cls, settings: Settings) -> "Admission":
-        """As these settings say."""
-        return cls(settings.host, settings.allowed_hosts, settings.allowed_origins)
-
-    def problem(self, headers: Headers) -> str | None:
-        """Why this request is refused, or None.
-
-        The name keeps out pages that had their own name lead to us (DNS rebinding), the origin all other
-        pages: a browser opens a WebSocket to anybody, without asking.
-        """
-        host = headers.get("host", "")
-        if not self._knows(_name_of(host)):
-            return "Host is not a name of this server (SNACKS_ALLOWED_HOSTS)"
-        origin = headers.get("origin")
-        if origin is None or origin in self.origins:
-            return None
-        parts = urlsplit(origin)
-        if parts.scheme in {"http", "https"} and parts.netloc.lower() == host.lower():
-            return None
-        return "Origin is another site (SNACKS_ALLOWED_ORIGINS)"
-
-    def _knows(self, name: str) -> bool:
-        if name in {"localhost", self.host.lower(), *(host.lower() for host in self.hosts)}:
-            return True
-        try:
-            return ipaddress.ip_address(name).is_loopback
-        except ValueError:
-            return False
-
-
-def _name_of(host: str) -> str:
-    """Without its port: `[::1]:8800` is `::1`."""
-    name = host.lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.partition(":")[0]
 
 
 # ── WebSocket ────────────────────────────────────────────────────────────────────────────────────
@@ -201,7 +152,7 @@ EVENTS = ResponseSpec(
     responses={
         200: EVENTS,
         400: documented("A status that is not ours", WRONG_STATUS),
-        403: documented("A page of another site", "Origin is another site (SNACKS_ALLOWED_ORIGINS)"),
+        403: STRANGER,
         404: documented("An order id that this path cannot name", "No order stream/"),
         503: documented("Try again after the seconds in Retry-After", "there are 6000 subscribers already"),
     },
