@@ -92,6 +92,7 @@ def create_app(system: System, on_end: Callable[[str], None] = lambda _: None) -
             "feed": Provide(lambda: system.feed, sync_to_thread=False),
             "admission": Provide(lambda: admission, sync_to_thread=False),
         },
+        guards=[admission.guard],
         exception_handlers=errors.HANDLERS,
         lifespan=[lifespan],
         openapi_config=openapi.config(),

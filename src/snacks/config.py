@@ -82,7 +82,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_connections: Annotated[int, Meta(ge=1)] = 6000  # subscribers of one process
     stream_finished: Annotated[int, Meta(ge=0)] = 10_000  # shipped and deleted orders it remembers
     allowed_hosts: tuple[str, ...] = ()  # names that browsers may know us by, besides loopback and `host`
-    allowed_origins: tuple[str, ...] = ()  # other sites whose pages may follow the stream
+    allowed_origins: tuple[str, ...] = ()  # other sites whose pages we let in
 
     # The process.
     role: Literal["all", "http", "actors"] = "all"  # what it does; HTTP and folding scale apart

@@ -260,7 +260,7 @@ async def test_the_openapi_document_shows_each_command_with_its_examples_and_err
         body = operation["requestBody"]["content"]["application/json"]
         assert body["examples"]
         assert body["schema"]["properties"]["orderId"]["description"]
-        assert set(operation["responses"]) == {"200", "400", "413", "415", "503"}
+        assert set(operation["responses"]) == {"200", "400", "403", "413", "415", "503"}
         for answer in operation["responses"].values():
             assert answer["content"]["application/json"]["examples"]
     schemas = document["components"]["schemas"]

@@ -118,6 +118,14 @@ async def test_commands_and_queries_work_over_tls(site: Site) -> None:
         assert (await client.get("/")).headers["content-type"].startswith("text/html")
 
 
+async def test_a_page_of_the_site_changes_something_and_one_of_another_site_does_not(site: Site) -> None:
+    order = {"items": [{"itemId": "1", "itemName": "Pretzels", "price": 0.5, "quantity": 1}]}
+    async with site.client() as client:
+        for origin, status in ((site.url, 200), ("https://elsewhere.example", 403)):
+            answer = await client.post("/api/item-details", json=order, headers={"Origin": origin})
+            assert answer.status_code == status, answer.text
+
+
 async def test_the_order_stream_passes_and_only_to_pages_of_the_site(site: Site) -> None:
     login = httpx.BasicAuth(USER, PASSWORD)._auth_header
     headers = {"Authorization": login, "Origin": site.url}

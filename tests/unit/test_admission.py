@@ -1,10 +1,21 @@
-"""Pages of other sites follow nothing; programs and our own pages are let in."""
+"""Pages of other sites follow nothing and change nothing; programs and our own pages are let in."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
 import pytest
+from litestar import Litestar
 from litestar.datastructures import Headers
+from litestar.routes import HTTPRoute
+from tests.commanding import message_of
 
+from snacks.actors.dead_letters import DeadLetter
+from snacks.app import create_app
 from snacks.config import Settings
-from snacks.http.admission import WRONG_ORIGIN, Admission
+from snacks.http.admission import NOT_JSON_TYPE, READING, WRONG_HOST, WRONG_ORIGIN, Admission
+from snacks.letters import Letter, Letters, Standing
+from snacks.system import System
 
 STRANGE = [
     "http://evil.example",
@@ -16,6 +27,8 @@ STRANGE = [
     "http://[x]",
     "http://localhost:1",
 ]
+PORTS = Settings().http_ports
+REPLAY = "/api/dead-letters/payment-0-0/replay"
 
 
 @pytest.mark.parametrize("origin", STRANGE)
@@ -29,3 +42,87 @@ def test_the_page_of_each_address_of_ours_is_let_in(host: str) -> None:
     admission = Admission.of(Settings(allowed_hosts=("Kitchen.example",)))
     for scheme in ("http", "https"):
         assert admission.problem(Headers({"host": host, "origin": f"{scheme}://{host}"})) is None
+
+
+def client_of(app: Litestar) -> httpx.AsyncClient:
+    asgi: Any = app
+    return httpx.AsyncClient(transport=httpx.ASGITransport(asgi), base_url="http://127.0.0.1:8800")
+
+
+@pytest.fixture
+async def app() -> AsyncIterator[Litestar]:
+    """The whole app, of which nothing runs: a request that is let in must fail by itself."""
+    nowhere = "127.0.0.1:9"
+    system = System(Settings(kafka_bootstrap=nowhere, allowed_origins=("https://board.example",)))
+    yield create_app(system)
+    await system.close()
+
+
+async def test_a_page_of_another_site_changes_nothing_by_any_handler(app: Litestar) -> None:
+    changing = {
+        (method, route.path.replace("{letter_id:str}", "payment-0-0"))
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for method in set(route.methods) - READING
+    }
+    commands = {("POST", "/api/item-details"), ("PUT", "/api/item-details"), ("POST", "/api/payment")}
+    assert commands | {("POST", REPLAY), ("DELETE", REPLAY.removesuffix("/replay"))} <= changing
+    async with client_of(app) as client:
+        for method, path in changing:
+            for headers, message in (
+                ({"Origin": "http://evil.example"}, WRONG_ORIGIN),
+                ({"Origin": "http://evil.example", "Host": "evil.example"}, WRONG_HOST),  # DNS rebinding
+            ):
+                answer = await client.request(method, path, headers=headers)
+                assert (answer.status_code, message_of(answer)) == (403, message), path
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "app:8800"},
+        *(
+            {"Host": f"localhost:{port}", "Origin": f"http://localhost:{port}"}
+            for port in Settings().http_ports
+        ),
+        {"Origin": "https://board.example"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/item-details", REPLAY])
+async def test_programs_our_own_pages_and_listed_ones_are_let_in(
+    app: Litestar, path: str, headers: dict[str, str]
+) -> None:
+    async with client_of(app) as client:
+        answer = await client.post(path, content="{}", headers=headers | {"Content-Type": "text/plain"})
+    assert (answer.status_code, message_of(answer)) == (415, NOT_JSON_TYPE)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "replays"),
+    [
+        (None, b"", [None]),
+        ("application/x-www-form-urlencoded", b"", [None]),
+        ("application/json; charset=utf-8", b'{"value": "x"}', [b"x"]),
+        (None, b'{"value": "x"}', []),
+        ("text/plain", b'{"value": "x"}', []),
+    ],
+)
+async def test_a_replay_takes_json_or_nothing(
+    app: Litestar,
+    monkeypatch: pytest.MonkeyPatch,
+    content_type: str | None,
+    body: bytes,
+    replays: list[bytes | None],
+) -> None:
+    told: list[bytes | None] = []
+
+    async def replay(_: Letters, letter_id: str, value: bytes | None, _key: bytes | None) -> Letter:
+        told.append(value)
+        letter = DeadLetter(topic="t", partition=0, offset=0, timestamp=0, reason="")
+        return Letter(letter_id, Standing.REPLAYED, letter)
+
+    monkeypatch.setattr(Letters, "replay", replay)
+    async with client_of(app) as client:
+        headers = {"Content-Type": content_type} if content_type else {}
+        answer = await client.post(REPLAY, content=body, headers=headers)
+    assert (answer.status_code, told) == (200 if replays else 415, replays), answer.text

@@ -1,8 +1,17 @@
-"""Who may follow the stream. There are no users: this is about browsers, which come for any page."""
+"""Who may follow the stream, and whose page may change something. There are no users: this is about browsers.
+
+A browser sends requests here for any page that asks it to, and names the page's site in `Origin`: with each
+WebSocket, and with each request that may change something. Other programs name none.
+"""
 
 import ipaddress
+from typing import Any
 
+from litestar.connection import ASGIConnection
 from litestar.datastructures import Headers
+from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.handlers import BaseRouteHandler
+from litestar.status_codes import HTTP_415_UNSUPPORTED_MEDIA_TYPE
 from msgspec import Struct
 
 from snacks.config import Settings
@@ -10,7 +19,10 @@ from snacks.http.errors import documented
 
 WRONG_HOST = "Host is not a name of this server (SNACKS_ALLOWED_HOSTS)"
 WRONG_ORIGIN = "Origin is another site (SNACKS_ALLOWED_ORIGINS)"
+NOT_JSON_TYPE = "the content type must be application/json"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
 STRANGER = documented("A page of another site", WRONG_ORIGIN, WRONG_HOST)
+NOT_JSON = documented("The body is not application/json", NOT_JSON_TYPE)
 
 
 class Admission(Struct, frozen=True):
@@ -38,6 +50,20 @@ class Admission(Struct, frozen=True):
         ours = {f"http://{host}", f"https://{host}", *self.origins}
         return None if origin is None or origin in ours else WRONG_ORIGIN
 
+    def guard(self, connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        """Refuse a stranger's page what changes something. For the app's `guards`, so for every handler.
+
+        What names no origin is a program, and may call us as it likes: `app` among containers.
+
+        Raises:
+            PermissionDeniedException: 403.
+        """
+        if connection.scope.get("method", "GET") in READING or "origin" not in connection.headers:
+            return
+        refusal = self.problem(connection.headers)
+        if refusal is not None:
+            raise PermissionDeniedException(refusal)
+
     def _knows(self, name: str) -> bool:
         if name in {"localhost", self.host.lower(), *(host.lower() for host in self.hosts)}:
             return True
@@ -45,6 +71,16 @@ class Admission(Struct, frozen=True):
             return ipaddress.ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def demand_json(headers: Headers) -> None:
+    """Refuse a body of another type: one that calls itself JSON a page cannot send to another site unasked.
+
+    Raises:
+        HTTPException: 415.
+    """
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, detail=NOT_JSON_TYPE)
 
 
 def _name_of(host: str) -> str:

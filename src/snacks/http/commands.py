@@ -8,10 +8,10 @@ from uuid import uuid4
 import msgspec
 from litestar import Response, Router, post, put
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, InternalServerException
+from litestar.exceptions import InternalServerException
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Reference, RequestBody
-from litestar.status_codes import HTTP_200_OK, HTTP_415_UNSUPPORTED_MEDIA_TYPE
+from litestar.status_codes import HTTP_200_OK
 from litestar.types import Serializer
 from msgspec import Struct
 
@@ -27,12 +27,12 @@ from snacks.domain.requests import (
     parse,
 )
 from snacks.domain.values import ItemStatus
+from snacks.http.admission import NOT_JSON, STRANGER, demand_json
 from snacks.http.errors import AWAY, HttpRequest, documented
 from snacks.tables import Tables
 
 BODY_LIMIT = 64 * 1024
 """Bytes of a request's body: some six hundred items."""
-NOT_JSON_TYPE = "the content type must be application/json"
 
 
 # ── answers ──────────────────────────────────────────────────────────────────────────────────────
@@ -147,8 +147,9 @@ def _responses(kind: type[Struct], example: dict[str, Any], *refusals: str) -> d
     return {
         200: _answer(kind, example),
         400: documented("Refused; nothing is written", *refusals),
+        403: STRANGER,
         413: documented(f"The body is over {BODY_LIMIT // 1024} KiB", "Request Entity Too Large"),
-        415: documented("The body is not application/json", NOT_JSON_TYPE),
+        415: NOT_JSON,
         503: documented("MySQL does not answer; try again after the seconds in Retry-After", AWAY),
     }
 
@@ -163,9 +164,7 @@ async def read(request: HttpRequest, kind: type[C]) -> C:
         Refused: see `parse`; or the client went away before it had sent its whole body.
         HTTPException: the body is not `application/json` (415) or is too long (413).
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
-        raise HTTPException(status_code=HTTP_415_UNSUPPORTED_MEDIA_TYPE, detail=NOT_JSON_TYPE)
+    demand_json(request.headers)
     try:
         body = await request.body()
     except InternalServerException:

@@ -16,6 +16,7 @@ from litestar.status_codes import (
 from msgspec import Struct
 
 from snacks.domain.cards import mask_cards
+from snacks.http.admission import NOT_JSON, STRANGER, demand_json
 from snacks.http.errors import RETRY_AFTER, HttpRequest, Problem, documented, problem
 from snacks.http.recent import Recent
 from snacks.letters import Letter, Letters, LettersUnavailable, NoSuchLetter, NotReplayable
@@ -98,12 +99,17 @@ async def get_letter(letters: NamedDependency[Letters], letter_id: FromPath[str]
     summary="Send the record to its topic again, edited or not",
     description="Its order's actor folds it like any other. Card numbers stay masked, also in an edited one.",
     status_code=HTTP_200_OK,
-    responses={404: UNKNOWN, 409: CONFLICT, 503: AWAY},
+    responses={403: STRANGER, 404: UNKNOWN, 409: CONFLICT, 415: NOT_JSON, 503: AWAY},
 )
 async def replay_letter(
-    letters: NamedDependency[Letters], letter_id: FromPath[str], data: JSONBody[Edited | None] = None
+    request: HttpRequest,
+    letters: NamedDependency[Letters],
+    letter_id: FromPath[str],
+    data: JSONBody[Edited | None] = None,
 ) -> Letter:
     """Send again."""
+    if await request.body():
+        demand_json(request.headers)
     edited = data or Edited()
     value, key = (None if part is None else part.encode() for part in (edited.value, edited.key))
     return await letters.replay(letter_id, value, key)
@@ -115,7 +121,7 @@ async def replay_letter(
     summary="Mark the letter as done with",
     description="It stays in the topic, marked, and is listed with `closed=true`.",
     status_code=HTTP_200_OK,
-    responses={404: UNKNOWN, 503: AWAY},
+    responses={403: STRANGER, 404: UNKNOWN, 503: AWAY},
 )
 async def drop_letter(letters: NamedDependency[Letters], letter_id: FromPath[str]) -> Letter:
     """Drop."""
