@@ -10,10 +10,11 @@ from litestar.datastructures import Headers
 from litestar.routes import HTTPRoute
 from tests.commanding import message_of
 
-from snacks.actors.dead_letters import DeadLetter
+from snacks.actors.dead_letters import LONGEST_VALUE, DeadLetter
 from snacks.app import create_app
 from snacks.config import Settings
 from snacks.http.admission import NOT_JSON_TYPE, READING, WRONG_HOST, WRONG_ORIGIN, Admission
+from snacks.http.letters import BODY_LIMIT
 from snacks.letters import Letter, Letters, Standing
 from snacks.system import System
 
@@ -97,6 +98,20 @@ async def test_programs_our_own_pages_and_listed_ones_are_let_in(
     assert (answer.status_code, message_of(answer)) == (415, NOT_JSON_TYPE)
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[bytes | None]:
+    """The values that dead letters were asked to send again; nothing is sent."""
+    values: list[bytes | None] = []
+
+    async def replay(_: Letters, letter_id: str, value: bytes | None, _key: bytes | None) -> Letter:
+        values.append(value)
+        letter = DeadLetter(topic="t", partition=0, offset=0, timestamp=0, reason="")
+        return Letter(letter_id, Standing.REPLAYED, letter)
+
+    monkeypatch.setattr(Letters, "replay", replay)
+    return values
+
+
 @pytest.mark.parametrize(
     ("content_type", "body", "replays"),
     [
@@ -109,20 +124,24 @@ async def test_programs_our_own_pages_and_listed_ones_are_let_in(
 )
 async def test_a_replay_takes_json_or_nothing(
     app: Litestar,
-    monkeypatch: pytest.MonkeyPatch,
+    told: list[bytes | None],
     content_type: str | None,
     body: bytes,
     replays: list[bytes | None],
 ) -> None:
-    told: list[bytes | None] = []
-
-    async def replay(_: Letters, letter_id: str, value: bytes | None, _key: bytes | None) -> Letter:
-        told.append(value)
-        letter = DeadLetter(topic="t", partition=0, offset=0, timestamp=0, reason="")
-        return Letter(letter_id, Standing.REPLAYED, letter)
-
-    monkeypatch.setattr(Letters, "replay", replay)
     async with client_of(app) as client:
         headers = {"Content-Type": content_type} if content_type else {}
         answer = await client.post(REPLAY, content=body, headers=headers)
     assert (answer.status_code, told) == (200 if replays else 415, replays), answer.text
+
+
+async def test_a_replay_takes_the_longest_value_that_a_letter_keeps_and_is_413_soon_above(
+    app: Litestar, told: list[bytes | None]
+) -> None:
+    row = '{"order_id":"kit-1","item_id":"1"}'
+    longest = (row * (LONGEST_VALUE // len(row) + 1))[:LONGEST_VALUE]
+    async with client_of(app) as client:
+        assert (await client.post(REPLAY, json={"value": longest})).status_code == 200
+        answer = await client.post(REPLAY, json={"value": "x" * BODY_LIMIT})
+    assert (answer.status_code, message_of(answer)) == (413, "Request Entity Too Large")
+    assert told == [longest.encode()]

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import hypothesis
@@ -15,6 +17,8 @@ from tests.given import EPOCH, PREFIX, Log
 from snacks.actors.dead_letters import LONGEST_VALUE, DeadLetter, code_of, dead_letter, dead_letters
 from snacks.cdc import Undecodable, decode
 from snacks.cdc.topics import DEAD_LETTERS
+from snacks.config import Settings
+from snacks.letters import Letter, Letters, Standing, store
 from snacks.letters.sending import NoSuchLetter, NotReplayable, again, id_of, identity, sendable
 
 CARD = "4929381332664295"
@@ -100,7 +104,9 @@ def test_the_worst_record_still_fits_the_topic() -> None:
     assert len(body) < 8_388_608
 
 
-async def test_the_loop_turns_while_letters_of_a_megabyte_are_made() -> None:
+@asynccontextmanager
+async def turning() -> AsyncIterator[Callable[[], int]]:
+    """How often the loop has turned meanwhile."""
     turns = 0
 
     async def turn() -> None:
@@ -109,12 +115,43 @@ async def test_the_loop_turns_while_letters_of_a_megabyte_are_made() -> None:
             turns += 1
             await asyncio.sleep(0)
 
-    turning = asyncio.create_task(turn())
+    task = asyncio.create_task(turn())
+    yield lambda: turns
+    task.cancel()
+
+
+async def test_the_loop_turns_while_letters_of_a_megabyte_are_made() -> None:
     record = Log().record(TOPIC, None, b"9 " * (LONGEST_VALUE // 2))
-    letters = await dead_letters([(record, "value: not JSON")] * 2)
-    turning.cancel()
+    async with turning() as turns:
+        letters = await dead_letters([(record, "value: not JSON")] * 2)
+        assert turns() > 2
     assert len(letters) == 2
-    assert turns > 2
+
+
+async def test_the_loop_turns_while_an_edited_record_of_a_megabyte_is_masked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent = []
+
+    @asynccontextmanager
+    async def nothing(_: Any) -> AsyncIterator[None]:
+        yield None
+
+    async def one(*_: Any) -> Letter:
+        return Letter("payment-0-0", Standing.OPEN, letter_of(None, b"x"))
+
+    async def again(_: None, letters: list[tuple[DeadLetter, tuple[bytes, bytes]]]) -> list[str]:
+        sent.extend(letters)
+        return []
+
+    monkeypatch.setattr(Letters, "_reading", lambda _, progress: nothing(progress))
+    monkeypatch.setattr(Letters, "_one", one)
+    monkeypatch.setattr(store, "producing", nothing)
+    monkeypatch.setattr(store, "again", again)
+    async with turning() as turns:
+        await Letters(Settings()).replay("payment-0-0", f"{CARD} ".encode() + b"9 " * (LONGEST_VALUE // 2))
+        assert turns() > 2
+    assert sent[0][1][1].startswith(b"****")
 
 
 def test_a_letter_is_sent_again_as_it_was_or_edited_and_always_masked() -> None:

@@ -22,6 +22,8 @@ from snacks.http.recent import Recent
 from snacks.letters import Letter, Letters, LettersUnavailable, NoSuchLetter, NotReplayable
 
 MOST = 1_000
+BODY_LIMIT = 1_536 * 1024
+"""Bytes of a request's body: the longest value that a letter keeps, with what JSON escapes in it."""
 UNKNOWN = documented("No such letter", "there is no dead letter payment-0-17")
 AWAY = documented("Try again after the seconds in Retry-After", "the dead letters cannot be read or written")
 CONFLICT = documented(
@@ -99,7 +101,14 @@ async def get_letter(letters: NamedDependency[Letters], letter_id: FromPath[str]
     summary="Send the record to its topic again, edited or not",
     description="Its order's actor folds it like any other. Card numbers stay masked, also in an edited one.",
     status_code=HTTP_200_OK,
-    responses={403: STRANGER, 404: UNKNOWN, 409: CONFLICT, 415: NOT_JSON, 503: AWAY},
+    responses={
+        403: STRANGER,
+        404: UNKNOWN,
+        409: CONFLICT,
+        413: documented(f"The body is over {BODY_LIMIT // 1024} KiB", "Request Entity Too Large"),
+        415: NOT_JSON,
+        503: AWAY,
+    },
 )
 async def replay_letter(
     request: HttpRequest,
@@ -143,6 +152,7 @@ def _conflict(_request: HttpRequest, error: Exception) -> Response[Problem]:
 router = Router(
     "/api/dead-letters",
     route_handlers=[list_letters, count_letters, get_letter, replay_letter, drop_letter],
+    request_max_body_size=BODY_LIMIT,
     exception_handlers={LettersUnavailable: _away, NoSuchLetter: _missing, NotReplayable: _conflict},
     response_headers=[ResponseHeader(name="Cache-Control", value="no-store")],
     tags=["Operations"],

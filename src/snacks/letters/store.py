@@ -116,7 +116,9 @@ class Letters:
         """
         async with self._lock, self._reading(None) as consumer:
             one = await self._one(consumer, letter_id)
-        record = sendable(one.letter, value, key)
+        record = await asyncio.to_thread(
+            sendable, one.letter, value, key
+        )  # to mask a megabyte takes a second
         async with producing(self._settings) as producer:
             if await again(producer, [(one.letter, record)]):
                 size = sum(len(part or b"") for part in record)
