@@ -3,20 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from enum import StrEnum
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
+from snacks.actors.closing import close_producer
 from snacks.actors.dead_letters import DeadLetter, original
 from snacks.cdc import CDC_TOPICS, table_of
 from snacks.cdc.topics import DEAD_LETTERS
 from snacks.config import Settings
 from snacks.domain.cards import mask_cards
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS, STOP_SECONDS = 15.0, 5.0
 """How long the broker may take to start a producer, and to take a portion."""
 PORTION = 500
 """Letters that are sent again, or marked, at once."""
@@ -147,6 +148,4 @@ async def producing(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
     except (KafkaError, TimeoutError, OSError) as error:
         raise LettersUnavailable(f"the broker does not take the records: {error!r}"[:300]) from error
     finally:
-        with suppress(KafkaError, TimeoutError):
-            async with asyncio.timeout(WAIT_SECONDS):
-                await producer.stop()
+        await close_producer(producer, STOP_SECONDS)
