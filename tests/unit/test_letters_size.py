@@ -100,9 +100,9 @@ async def test_what_is_sent_again_at_once_is_bounded(
     async def producing(_: Settings) -> AsyncIterator[None]:
         yield
 
-    async def again(_: None, portion: Sequence[Any]) -> int:
+    async def again(_: None, portion: Sequence[Any]) -> list[str]:
         portions.append(len(portion))
-        return len(portion)
+        return []
 
     monkeypatch.setattr(store, "producing", producing)
     monkeypatch.setattr(store, "again", again)
