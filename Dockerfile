@@ -32,6 +32,6 @@ RUN install -d -o snacks -g snacks /jars/flink /jars/mongo-sink
 USER snacks
 EXPOSE 8800 8801 8802 3000
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 \
-    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8802/health/ready', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8802/health/ready', timeout=4)"]
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "snacks", "serve"]

@@ -26,7 +26,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.url = f"http://{settings.host}:{settings.http_ports[0]}"
-        self.client = httpx.AsyncClient(timeout=10)
+        self.client = httpx.AsyncClient(timeout=10, trust_env=False)
         self.child: subprocess.Popen[bytes] | None = None
         self.log = settings.state_dir / "logs" / f"app-{settings.http_ports[0]}.log"
         self.ready_after = 0.0

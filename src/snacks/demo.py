@@ -182,7 +182,7 @@ async def _until_ready(settings: Settings, console: Console, alive: Callable[[],
     deadline = time.monotonic() + READY_TIMEOUT
     missing = "it does not answer"
     with console.status("the app comes up") as shown:
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             while time.monotonic() < deadline and alive():
                 with suppress(httpx.HTTPError, ValueError):
                     report = (await client.get(url)).json()
@@ -202,7 +202,7 @@ async def _until_ready(settings: Settings, console: Console, alive: Callable[[],
 
 async def _live(settings: Settings) -> bool:
     with suppress(httpx.HTTPError):
-        async with httpx.AsyncClient(timeout=2) as client:
+        async with httpx.AsyncClient(timeout=2, trust_env=False) as client:
             return (await client.get(f"{base_urls(settings)[0]}/health/live")).status_code == httpx.codes.OK
     return False
 
@@ -227,7 +227,7 @@ async def play(settings: Settings, console: Console) -> None:
     table: dict[str, list[Hops]] = {chapter.name: [] for chapter in CHAPTERS}
     ids: dict[str, str] = {}
     try:
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             teller = Teller(client, commands)
             with Live(_render(table, ids), console=console, auto_refresh=False) as live:
                 for status in STATUSES:

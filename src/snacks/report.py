@@ -61,7 +61,7 @@ def letters_line(settings: Settings) -> str:
     """The open dead letters by reason, as the app counts them; empty if it does not answer."""
     url = f"http://{settings.host}:{settings.http_ports[0]}/api/dead-letters/counts"
     try:
-        counts = httpx.get(url, timeout=5).json()
+        counts = httpx.get(url, timeout=5, trust_env=False).json()
         reasons = ", ".join(f"{count:,} {code}" for code, count in counts["reasons"].items())
     except (httpx.HTTPError, ValueError, KeyError):
         return ""
@@ -75,7 +75,7 @@ def _app(settings: Settings) -> dict[str, Any]:
     row = {"name": "app", "title": "the app", "state": "not running", "port": port, "pid": 0, "rss": 0}
     row |= {"start_seconds": 0.0, "restarts": 0, "detail": ""}
     try:
-        with httpx.Client(timeout=5) as client:
+        with httpx.Client(timeout=5, trust_env=False) as client:
             pid = client.get(f"{base}/live").json()["pid"]
             ready = client.get(f"{base}/ready").json()
         row |= {"pid": pid, "rss": psutil.Process(pid).memory_info().rss}

@@ -31,12 +31,13 @@ async def client_of(url: str, seconds: float, *, patient: bool = True) -> AsyncI
     Raises:
         ConnectorError: the deadline has passed, or Connect is away.
     """
-    options: dict[str, Any] = {"base_url": url, "timeout": REQUEST_SECONDS, "trust_env": False}
     reason = "no answer"
     try:
         async with (
             asyncio.timeout(seconds),
-            httpx.AsyncClient(verify=url.startswith("https"), **options) as client,
+            httpx.AsyncClient(
+                base_url=url, timeout=REQUEST_SECONDS, trust_env=False, verify=url.startswith("https")
+            ) as client,
         ):
             while patient:
                 try:
