@@ -136,10 +136,16 @@ class Supervisor:
         if as_state == "starting":
             for name in server.after:
                 await self._ready[name].wait()
-        await asyncio.to_thread(server.prepare)
-        began = time.monotonic()
         log = state.log_path(self.settings, server.name)
-        child = process.spawn(server.argv, log=log, env={"MALLOC_ARENA_MAX": "2", **server.env})
+        try:
+            await asyncio.to_thread(server.prepare)
+            began = time.monotonic()
+            child = process.spawn(server.argv, log=log, env={"MALLOC_ARENA_MAX": "2", **server.env})
+        except (OSError, subprocess.SubprocessError) as error:  # a full disk, no memory, too many processes
+            raise PlatformError(
+                f"{server.title} could not be started: {error}\nFree what is short (room on the disk, "
+                "memory, processes), or move the data with SNACKS_STATE; then try again."
+            ) from error
         self._processes[server.name] = child
         mine = self.run.servers[server.name]
         mine.pid, mine.ticks, mine.since = child.pid, process.start_ticks(child.pid) or 0, time.time()
