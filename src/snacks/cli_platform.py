@@ -52,7 +52,7 @@ def start(
     with_docker, why = compose.chosen(settings, asked=docker)
     if with_docker:
         console.print(f"In containers, with {broker.value}: {why}.")
-        compose.up(broker.value, settings.engine)
+        compose.up(broker.value, config.given("engine"))
         console.print("All is up, the app too: http://127.0.0.1:3000. Stop it: ./snacks platform stop")
         return
     if broker is not Broker.kafka:

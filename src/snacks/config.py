@@ -176,6 +176,11 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def given(name: str) -> str:
+    """The variable of a setting as it stands in the environment; empty where the default holds."""
+    return os.environ.get(PREFIX + name.upper(), "")
+
+
 def _convert(values: Mapping[str, object]) -> Settings:
     try:
         return msgspec.convert(values, Settings, strict=False)

@@ -115,7 +115,7 @@ async def run(settings: Settings, console: Console, *, once: bool, docker: bool 
     """
     with_docker, why = compose.chosen(settings, asked=docker)
     console.print(f"[green]✓[/] {'in containers' if with_docker else 'without Docker'}: {why}")
-    servers = _containers(settings.engine) if with_docker else _processes(settings, console)
+    servers = _containers(config.given("engine")) if with_docker else _processes(settings, console)
     async with servers as reached:
         await play(reached, console)
         console.print("[green]✓[/] every order is SHIPPED in MongoDB and readable over HTTP")

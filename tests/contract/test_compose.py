@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from tests.composed import PASSWORDS, Project, app_settings, conf, environment, published
+import pytest
+from tests.composed import (
+    PASSWORDS,
+    Project,
+    app_settings,
+    conf,
+    configured,
+    environment,
+    published,
+    variables,
+)
 
 from snacks import config
 from snacks.platform import artifacts
@@ -33,6 +43,20 @@ def test_whatever_is_chosen_the_whole_playground_is_there(project: Project, chos
     flink = {"jars", "flink-jobmanager", "flink-taskmanager", "flink-sql"} if engine == "flink" else set()
     assert set(project["services"]) == always | {broker} | flink
     assert app_settings(project).engine == engine
+
+
+@pytest.mark.parametrize("engine", ["actors", "flink"])
+def test_the_env_file_chooses_the_engine_where_only_the_broker_is_asked_for(
+    compose: list[str], tmp_path: Path, engine: str
+) -> None:
+    done = configured(compose, tmp_path, variables() | {"ENGINE": engine}, BROKER="kafka")
+    assert done.returncode == 0, done.stderr
+    project = json.loads(done.stdout)
+    assert app_settings(project).engine == engine
+    assert {"kafka", "flink-sql"} & set(project["services"]) == {
+        "kafka",
+        *["flink-sql"] * (engine == "flink"),
+    }
 
 
 def test_flink_has_the_settings_and_the_jars_that_it_has_without_docker(project: Project) -> None:

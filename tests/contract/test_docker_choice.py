@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from snacks import config, demo
+from snacks import cli_platform, config, demo, logs
 from snacks.platform import PlatformError, compose, state
 from snacks.platform.compose import ROOT
 
@@ -45,6 +45,11 @@ class Docker:
         )
         (self.folder / "docker").write_text(text, "utf-8")
         (self.folder / "docker").chmod(0o755)
+
+    def engines(self) -> list[str | None]:
+        """ENGINE, as each `docker compose up` got it."""
+        calls = [json.loads(line) for line in self.calls.read_text("utf-8").splitlines()]
+        return [call[3] for call in calls if call[0][:2] == ["compose", "up"]]
 
     def asked(self, command: str) -> list[tuple[list[str], str | None, str]]:
         """The calls of `docker compose COMMAND`: arguments, BROKER, folder."""
@@ -127,10 +132,26 @@ def test_what_the_user_says_is_done_or_refused_with_the_reason(docker: Docker) -
 def test_start_brings_up_the_project_of_its_broker_and_waits_for_health(docker: Docker, broker: str) -> None:
     docker.answers()
     compose.up(broker)
-    assert '"actors"]' in docker.calls.read_text("utf-8")
     ((arguments, chosen, folder),) = docker.asked("up")
     assert arguments[2:5] == ["--build", "--detach", "--wait"]
     assert (chosen, folder) == (broker, str(ROOT))
+
+
+async def test_the_engine_is_the_one_that_was_asked_for_else_what_the_env_file_says(
+    docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.answers(up=1)
+    monkeypatch.setattr(logs, "setup", lambda *_, **__: None)
+    for name in [one for one in os.environ if one.startswith(config.PREFIX) or one == "ENGINE"]:
+        monkeypatch.delenv(name)
+    for asked in (None, "actors", "flink"):  # Compose prefers a variable to its file
+        if asked:
+            monkeypatch.setenv("SNACKS_ENGINE", asked)
+        with pytest.raises(PlatformError, match="docker compose up failed"):
+            cli_platform.start(cli_platform.Broker.redpanda)
+        with pytest.raises(PlatformError, match="docker compose up failed"):
+            await demo.run(config.load(), Console(file=StringIO()), once=True)
+    assert docker.engines() == [None, None, "actors", "actors", "flink", "flink"]
 
 
 def test_two_brokers_never_run_at_once(docker: Docker) -> None:

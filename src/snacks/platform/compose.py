@@ -122,8 +122,8 @@ def running() -> list[str]:
     return [broker for broker in BROKERS if PROJECT + broker in names]
 
 
-def up(broker: str, engine: str = "actors") -> None:
-    """Build, start and wait until all is healthy; Compose tells how it goes.
+def up(broker: str, engine: str = "") -> None:
+    """Build, start and wait until all is healthy; Compose tells how it goes. No engine: the one of `.env`.
 
     Raises:
         PlatformError: another broker's containers run, or something does not get healthy.
@@ -146,13 +146,17 @@ def stop(broker: str, *, delete_data: bool = False) -> None:
 
 
 def compose(broker: str, *arguments: str, engine: str = "flink") -> None:
-    """Run `docker compose` on the project of this broker, its output ours; `flink`: on all that may be there.
+    """Run `docker compose` on the project of this broker, its output ours.
+
+    The engine `flink` means all services that may be there; none means what `.env` says.
 
     Raises:
         PlatformError: it ends with an error, or does not end in time.
     """
     seconds = UP_SECONDS if arguments[0] == "up" else STOP_SECONDS
-    environment = {**os.environ, "BROKER": broker, "ENGINE": engine}
+    environment = {**os.environ, "BROKER": broker}
+    if engine:  # Compose prefers it to .env
+        environment["ENGINE"] = engine
     environment.pop("COMPOSE_PROFILES", None)  # .env derives it from these two
     try:
         done = subprocess.run(
