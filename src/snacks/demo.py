@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 from msgspec import Struct
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +20,7 @@ from snacks.cdc.topics import AGGREGATES, CDC_TOPICS
 from snacks.config import Settings
 from snacks.domain.order import decode_order
 from snacks.platform import compose, process
-from snacks.story import CHAPTERS, STATUSES, Chapter, Teller
+from snacks.story import CHAPTERS, STATUSES, Chapter, Refusal, Teller
 
 STEP_TIMEOUT = 30.0
 READY_TIMEOUT = 90.0
@@ -67,14 +68,25 @@ class Sightings:
         self._key = msgspec.json.Decoder(Key)
 
     async def start(self) -> None:
-        """Read from the end of the CDC topics and of the aggregate topic on."""
-        await self._consumer.start()
+        """Read from the end of the CDC topics and of the aggregate topic on.
+
+        Raises:
+            StoryError: the broker does not answer.
+        """
         topics = (*CDC_TOPICS, AGGREGATES)
         sources = [
             TopicPartition(topic, part) for topic in topics for part in range(self._settings.partitions)
         ]
-        self._consumer.assign(sources)
-        await self._consumer.seek_to_end(*sources)
+        try:
+            await self._consumer.start()
+            self._consumer.assign(sources)
+            await self._consumer.seek_to_end(*sources)
+        except KafkaError as error:
+            await self._consumer.stop()
+            raise StoryError(
+                f"the topics cannot be followed at {self._settings.kafka}: {error}\n"
+                "See `./snacks status`, and run the demo again."
+            ) from error
 
     async def run(self) -> None:
         """Note what comes until cancelled."""
@@ -218,7 +230,8 @@ async def play(settings: Settings, console: Console) -> None:
     """Play the story; each order goes PENDING, PAID, FULFILLED, SHIPPED before the next step begins.
 
     Raises:
-        StoryError: an order did not get where it must within 30 seconds, or is not readable.
+        StoryError: a command was refused or not answered, or an order did not get where it must within
+            30 seconds, or is not readable.
     """
     commands, _, queries, _ = base_urls(settings)
     sightings = Sightings(settings)
@@ -258,16 +271,21 @@ class _Step:
         hops = Hops(self._status)
         steps.append(hops)
         started = time.perf_counter()
-        if self._status == STATUSES[0]:
-            ids[chapter.name] = await self._teller.order(chapter)
-        else:
-            await self._teller.step(self._status, ids[chapter.name], chapter)()
+        try:
+            if self._status == STATUSES[0]:
+                ids[chapter.name] = await self._teller.order(chapter)
+            else:
+                await self._teller.step(self._status, ids[chapter.name], chapter)()
+        except Refusal as error:
+            raise self._stuck(chapter, str(error)) from error
+        except httpx.HTTPError as error:
+            raise self._stuck(chapter, f"{error.request.method} {error.request.url}: {error!r}") from error
         order_id = ids[chapter.name]
         hops.seconds["MySQL"] = time.perf_counter() - started
         show()
+        read = asyncio.create_task(self._readable(order_id))
         try:
             async with asyncio.timeout(STEP_TIMEOUT):
-                read = asyncio.create_task(self._readable(order_id))
                 hops.seconds["topic"] = await self._sightings.wait_published(order_id, self._status) - started
                 hops.seconds["Debezium"] = self._sightings.captured.get(order_id, started) - started
                 hops.seconds["MongoDB"] = await read - started
@@ -277,7 +295,15 @@ class _Step:
                 f"{chapter.name}'s order {order_id} is {seen or 'not readable'}, not {self._status}, after "
                 f"{STEP_TIMEOUT:.0f} s: see `./snacks status` and {self._queries}/health/ready"
             ) from None
+        finally:
+            read.cancel()
         show()
+
+    def _stuck(self, chapter: Chapter, reason: str) -> StoryError:
+        return StoryError(
+            f"{chapter.name}'s order could not become {self._status}: {reason}\n"
+            f"See `./snacks status` and {self._queries}/health/ready, and run the demo again."
+        )
 
     async def _readable(self, order_id: str) -> float:
         """When the query side first answered with the status."""
@@ -286,8 +312,12 @@ class _Step:
         return time.perf_counter()
 
     async def _current(self, order_id: str) -> str | None:
-        answer = await self._client.get(f"{self._queries}/api/orders/{order_id}")
-        return answer.json().get("orderStatus") if answer.status_code == httpx.codes.OK else None
+        with suppress(httpx.HTTPError):  # asked again, until the step's time is over
+            answer = await self._client.get(f"{self._queries}/api/orders/{order_id}")
+            if answer.status_code == httpx.codes.OK:
+                status: str | None = answer.json().get("orderStatus")
+                return status
+        return None
 
 
 def _render(table: dict[str, list[Hops]], ids: dict[str, str]) -> Table:
