@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import httpx
-import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec import Struct
 from rich.console import Console
@@ -16,10 +14,9 @@ from rich.live import Live
 from rich.table import Table
 
 from snacks import config, platform
-from snacks.cdc.topics import AGGREGATES, CDC_TOPICS
 from snacks.config import Settings
-from snacks.domain.order import decode_order
 from snacks.platform import compose, process
+from snacks.sightings import Sightings
 from snacks.story import CHAPTERS, STATUSES, Chapter, Refusal, Teller
 
 STEP_TIMEOUT = 30.0
@@ -38,82 +35,11 @@ class StoryError(Exception):
     """The story did not end as it must; the message says where it got stuck."""
 
 
-class Key(Struct):
-    """The order id in a CDC record's key."""
-
-    order_id: str
-
-
 class Hops(Struct):
     """Seconds from the command's first byte to each hop, as far as they are known."""
 
     status: str
     seconds: dict[str, float] = {}
-
-
-class Sightings:
-    """Watches the topics: when the newest CDC record and each status of an order were first seen."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka,
-            client_id="snacks-demo",
-            isolation_level="read_committed",
-            fetch_max_wait_ms=20,
-        )
-        self._settings = settings
-        self.captured: dict[str, float] = {}
-        self.published: dict[tuple[str, str], float] = {}
-        self._news = asyncio.Condition()
-        self._key = msgspec.json.Decoder(Key)
-
-    async def start(self) -> None:
-        """Read from the end of the CDC topics and of the aggregate topic on.
-
-        Raises:
-            StoryError: the broker does not answer.
-        """
-        topics = (*CDC_TOPICS, AGGREGATES)
-        sources = [
-            TopicPartition(topic, part) for topic in topics for part in range(self._settings.partitions)
-        ]
-        try:
-            await self._consumer.start()
-            self._consumer.assign(sources)
-            await self._consumer.seek_to_end(*sources)
-        except KafkaError as error:
-            await self._consumer.stop()
-            raise StoryError(
-                f"the topics cannot be followed at {self._settings.kafka}: {error}\n"
-                "See `./snacks status`, and run the demo again."
-            ) from error
-
-    async def run(self) -> None:
-        """Note what comes until cancelled."""
-        try:
-            while True:
-                batch = await self._consumer.getmany(timeout_ms=500)
-                now = time.perf_counter()
-                for source, records in batch.items():
-                    for record in records:
-                        if source.topic == AGGREGATES:
-                            if record.value is not None:
-                                order = decode_order(record.value)
-                                self.published.setdefault((order.order_id, order.order_status), now)
-                        elif record.key is not None:
-                            self.captured[self._key.decode(record.key).order_id] = now
-                if batch:
-                    async with self._news:
-                        self._news.notify_all()
-        finally:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._consumer.stop(), 2)
-
-    async def wait_published(self, order_id: str, status: str) -> float:
-        """When the order was first published with this status."""
-        async with self._news:
-            await self._news.wait_for(lambda: (order_id, status) in self.published)
-        return self.published[order_id, status]
 
 
 async def run(settings: Settings, console: Console, *, once: bool, docker: bool | None = None) -> None:
@@ -230,12 +156,18 @@ async def play(settings: Settings, console: Console) -> None:
     """Play the story; each order goes PENDING, PAID, FULFILLED, SHIPPED before the next step begins.
 
     Raises:
-        StoryError: a command was refused or not answered, or an order did not get where it must within
-            30 seconds, or is not readable.
+        StoryError: the broker or the app does not answer, a command was refused, or an order did not get
+            where it must within 30 seconds.
     """
     commands, _, queries, _ = base_urls(settings)
     sightings = Sightings(settings)
-    await sightings.start()
+    try:
+        await sightings.start()
+    except KafkaError as error:
+        raise StoryError(
+            f"the topics cannot be followed at {settings.kafka}: {error}\n"
+            "See `./snacks status`, and run the demo again."
+        ) from error
     watching = asyncio.create_task(sightings.run())
     table: dict[str, list[Hops]] = {chapter.name: [] for chapter in CHAPTERS}
     ids: dict[str, str] = {}
@@ -253,7 +185,7 @@ async def play(settings: Settings, console: Console) -> None:
                 console.line()
     finally:
         watching.cancel()
-        await asyncio.wait([watching])
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 class _Step:
