@@ -110,8 +110,11 @@ def explain_order(
 
     async def work(letters: Letters, progress: Any) -> Explanation:
         settings = config.load()
-        async with Documents(settings.mongo, settings.mongo_database) as documents:
+        documents = Documents(settings.mongo, settings.mongo_database)
+        try:  # `explain` opens them: if MongoDB is away, the other parts are told all the same
             return await explain(settings, order_id, documents, letters, progress=progress, patience=PATIENCE)
+        finally:
+            await documents.close()
 
     found = _with_letters(work)
     if as_json:

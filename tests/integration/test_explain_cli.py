@@ -5,15 +5,28 @@ import json
 import subprocess
 import sys
 
+from msgspec.structs import replace
 from tests.e2e.app_process import ROOT, environment
 from tests.folding import POISON, produce
 from tests.given import EPOCH, item, payment, place
 from tests.repairing import actors, captured, changed, fresh, shown
 from tests.waiting import until
 
+from snacks.config import Settings
 from snacks.letters import Letters
 from snacks.platform import Platform
 from snacks.repair.partition import partition_of
+
+
+async def explained(settings: Settings) -> subprocess.CompletedProcess[bytes]:
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "snacks", "explain", "kit-1", "--json"],
+        env=environment(settings),
+        cwd=ROOT,
+        capture_output=True,
+        timeout=100,
+    )
 
 
 async def test_an_order_whose_actor_lives_in_another_process_is_explained(lab: Platform) -> None:
@@ -29,14 +42,7 @@ async def test_an_order_whose_actor_lives_in_another_process_is_explained(lab: P
             return len(await Letters(settings).newest(10)) == 1
 
         await until(set_aside)
-        told = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "snacks", "explain", "kit-1", "--json"],
-            env=environment(settings),
-            cwd=ROOT,
-            capture_output=True,
-            timeout=100,
-        )
+        told = await explained(settings)
     assert told.returncode == 0, told.stdout + told.stderr
     found = json.loads(told.stdout)
     assert (found["agree"], found["problems"], found["partitions"]) == (True, [], [where])
@@ -52,3 +58,17 @@ async def test_an_order_whose_actor_lives_in_another_process_is_explained(lab: P
     assert found["state"]["revision"] == found["stored"]["revision"] == 3
     assert found["published"]["order"] == found["stored"]["order"]
     assert [one["id"] for one in found["letters"]] == [f"item_detail-{where}-2"]
+
+
+async def test_while_mongodb_is_away_the_other_parts_are_told(lab: Platform) -> None:
+    settings = await fresh(lab.settings)
+    async with actors(settings):
+        await changed(settings, item(), place(), payment(), position=1)
+        await shown(settings, {"kit-1"})
+        told = await explained(replace(settings, mongo_url="mongodb://127.0.0.1:9/?directConnection=true"))
+    assert (told.returncode, b"Traceback" in told.stderr) == (1, False), told.stdout + told.stderr
+    found = json.loads(told.stdout)
+    assert [problem.partition(":")[0] for problem in found["problems"]] == ["MongoDB"]
+    assert set(found["rows"]) == {"item_detail", "shipping_location", "payment"}
+    assert (len(found["records"]), found["state"]["revision"]) == (3, 3)
+    assert (found["stored"], found["agree"]) == (None, None)
