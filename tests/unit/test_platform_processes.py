@@ -12,6 +12,7 @@ import pytest
 from snacks import config
 from snacks.config import Settings
 from snacks.platform import PlatformError, clients, ports, process, reset, state, status
+from snacks.repair.rebuild import FILE
 
 
 def free_port() -> int:
@@ -85,6 +86,19 @@ def test_only_one_supervisor_per_checkout(settings: Settings) -> None:
     second = state.acquire(settings)
     assert second
     second.close()
+
+
+def test_reset_leaves_nothing_of_any_order_and_the_results_of_measurements(settings: Settings) -> None:
+    rebuild = [FILE, f"{FILE}-wal", f"{FILE}-shm"]  # as one that was killed leaves them
+    orders = ["data/mysql/ibdata1", "logs/app.log", "run/flink/tmp/blob", "run/platform.json", *rebuild]
+    kept = ["bench/results/drain.json", "chaos/logs/chaos.log", "run/kafka.jsa"]
+    for name in (*orders, *kept):
+        path = settings.state_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    reset(settings)
+    left = [one.relative_to(settings.state_dir) for one in settings.state_dir.rglob("*") if one.is_file()]
+    assert {str(one) for one in left} == {*kept, "run/lock"}
 
 
 def test_a_run_whose_supervisor_is_gone_is_not_live(settings: Settings) -> None:

@@ -146,7 +146,9 @@ def _gone(settings: Settings, run: state.Run, within: float) -> bool:
 
 
 def reset(settings: Settings) -> None:
-    """Delete this checkout's data, logs and run files. The cache stays.
+    """Delete all that is known of orders here: data, logs, run files, a rebuild that was not ended.
+
+    The cache stays, and what `bench` and `chaos` have found.
 
     Raises:
         PlatformError: the platform runs.
@@ -155,9 +157,11 @@ def reset(settings: Settings) -> None:
     if not lock:
         raise PlatformError("The platform runs; stop it first: ./snacks down")
     with lock:
-        for name in ("data", "logs"):
+        for name in ("data", "logs", "run/flink"):
             shutil.rmtree(settings.state_dir / name, ignore_errors=True)
         (settings.state_dir / "run" / "platform.json").unlink(missing_ok=True)
+        for path in settings.state_dir.glob(f"{state.REBUILD}*"):
+            path.unlink(missing_ok=True)
 
 
 async def _supervise(settings: Settings) -> None:

@@ -14,6 +14,8 @@ from snacks.config import Settings
 from snacks.platform.errors import PlatformError
 from snacks.platform.process import alive
 
+REBUILD = "rebuild.db"
+"""What `snacks rebuild` has folded so far, in the state folder: whole orders, so `reset` must know it."""
 ServerState = Literal["waiting", "starting", "running", "restarting", "stopped", "failed"]
 
 

@@ -14,6 +14,7 @@ from snacks.cdc import CDC_TOPICS, Truncated, Undecodable, decode, table_of
 from snacks.config import Settings
 from snacks.documents import Documents
 from snacks.domain.order import NEW, IncompleteRow, OrderState, decode_state, encode, fold
+from snacks.platform.state import REBUILD
 from snacks.repair.comparison import PAGE, Comparison, Report, Step
 from snacks.repair.errors import RepairError
 from snacks.repair.evidence import Evidence, by_fold
@@ -22,7 +23,7 @@ from snacks.repair.reconcile import reconcile
 from snacks.repair.spool import Known, Spool
 from snacks.repair.stored import Stored
 
-FILE = "rebuild.db"
+FILE = REBUILD
 SETTLE = 0.2
 NOTES = 100
 NOBODY = Known()
