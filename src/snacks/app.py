@@ -102,13 +102,6 @@ def create_app(system: System, on_end: Callable[[str], None] = lambda _: None) -
     )
 
 
-class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn would raise them again at the end and so exit with an error."""
-
-    def install_signal_handlers(self) -> None:
-        """Nothing: the command line cancels `serve`."""
-
-
 def collect_rarely() -> None:
     """Look for reference cycles less often, and no more at what was there from the start.
 
@@ -136,7 +129,7 @@ async def serve(settings: Settings) -> None:
         nonlocal failed
         failed, server.should_exit = reason, True
 
-    server = _Server(
+    server = uvicorn.Server(
         uvicorn.Config(
             create_app(system, on_end),
             log_config=None,
@@ -152,6 +145,7 @@ async def serve(settings: Settings) -> None:
         role=settings.role,
         addresses=[f"http://{settings.host}:{port}" for port in settings.http_ports],
     )
+    # serve() would also raise the signals again at the end, and so exit with an error.
     serving = asyncio.create_task(server._serve(sockets))  # noqa: SLF001  (serve() would take the signals)
     try:
         await asyncio.shield(serving)
