@@ -52,6 +52,14 @@ cli.add_typer(cli_letters.letters_cli, name="dead-letters")
 cli.add_typer(cli_flink.flink_cli, name="flink")
 console = Console()
 
+TOOLS = {
+    "ruff check": ["-m", "ruff", "check"],
+    "ruff format --check": ["-m", "ruff", "format", "--check"],
+    "mypy": ["-m", "mypy"],
+    "lint-imports": ["-c", "from importlinter.cli import lint_imports_command as lint; lint()"],
+}
+"""What Python is to run. Not the scripts in .venv/bin: they name the place where the checkout was made."""
+
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs instead of a table.")]
 
 
@@ -90,22 +98,15 @@ def demo_command(
 @cli.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run the linters and all tests against real servers. Arguments go to pytest: `./snacks test -k fold`."""
-    tools = [
-        ["ruff", "check"],
-        ["ruff", "format", "--check"],
-        ["mypy"],
-        ["lint-imports"],
-    ]
-    pytest = ["pytest", *context.args]
+    pytest = {" ".join(["pytest", *context.args]): ["-m", "pytest", *context.args]}
     root = Path(__file__).parents[2]
-    folder = Path(sys.executable).parent
     failed = []
-    for tool in [pytest] if context.args else [*tools, pytest]:
-        console.rule(" ".join(tool))
-        if subprocess.run([folder / tool[0], *tool[1:]], cwd=root, check=False).returncode:
-            failed.append(tool[0])
+    for name, arguments in (pytest if context.args else TOOLS | pytest).items():
+        console.rule(escape(name))
+        if subprocess.run([sys.executable, *arguments], cwd=root, check=False).returncode:
+            failed.append(name)
     if failed:
-        console.print(f"[red]failed: {', '.join(failed)}[/]")
+        console.print(f"[red]failed: {escape(', '.join(failed))}[/]")
         raise typer.Exit(1)
 
 
