@@ -53,7 +53,7 @@ def connector_resume() -> None:
 
 @connector_cli.command("restart")
 def connector_restart() -> None:
-    """Restart the connector and its failed tasks."""
+    """Restart the connector and all its tasks, those that run too."""
     _connector(cdc_connector.restart(config.load()))
 
 
