@@ -29,7 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of one process. Ports are the ancestor's unless moved; all waits are seconds."""
 
     # Where the servers listen. `port_offset` moves every default port below at once.
-    port_offset: Annotated[int, Meta(ge=0, le=50000)] = 0
+    port_offset: Annotated[int, Meta(ge=0, le=65535 - 27017)] = 0  # MongoDB's port is the highest
     host: str = "127.0.0.1"
     http_ports: tuple[Port, ...] = (8800, 8801, 8802, 3000)
     kafka_port: Port = 9092

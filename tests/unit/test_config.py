@@ -38,6 +38,14 @@ def test_an_offset_moves_every_port() -> None:
         assert getattr(moved, name) == getattr(Settings(), name) + 1000
 
 
+def test_the_highest_offset_moves_every_port_to_one_that_there_is_and_a_higher_one_is_named() -> None:
+    highest = 65535 - max(*(getattr(Settings(), name) for name in config.PORTS), *Settings().http_ports)
+    assert config.load({"SNACKS_PORT_OFFSET": str(highest)}).mongo_port == 65535
+    with pytest.raises(SettingError, match=rf"<= {highest} - at `SNACKS_PORT_OFFSET`"):
+        config.load({"SNACKS_PORT_OFFSET": str(highest + 1)})
+    assert f"| number, 0 to {highest} |" in DOCS.read_text()
+
+
 def test_every_single_port_is_one_that_the_offset_moves() -> None:
     ports = {name for name in Settings.__struct_fields__ if name.endswith("_port")}
     assert set(config.PORTS) == ports - {"cdc_mysql_port"}  # that one is another machine's
