@@ -32,9 +32,7 @@ class Claim(Struct, frozen=True):
 
         So it must not go back to the client's pool, where anything else could use it by then.
         """
-        if self.session._server_session is not None:  # noqa: SLF001  (there is no public way to discard one)
-            self.session._server_session.mark_dirty()  # noqa: SLF001
-        await self.session.end_session()
+        await _discard(self.session)
 
 
 class Superseded(Exception):  # noqa: N818  (a state, named like one)
@@ -59,6 +57,13 @@ class Claims:
             PyMongoError: MongoDB does not answer.
         """
         session = self._client.start_session()
+        try:
+            return await self._take(shard, session)
+        except BaseException:  # it may be named in the claim all the same
+            await _discard(session)
+            raise
+
+    async def _take(self, shard: int, session: AsyncClientSession) -> Claim:
         taking = {"$inc": {"epoch": 1}, "$set": {"session": session.session_id["id"]}}
         for attempt in range(ATTEMPTS):
             former = await self._claims.find_one({"_id": shard})
@@ -71,7 +76,6 @@ class Claims:
                     )
             except PyMongoError as error:
                 if attempt == ATTEMPTS - 1 or not error.timeout:
-                    await session.end_session()
                     raise
             else:
                 found = taken or {}
@@ -91,3 +95,9 @@ class Claims:
         held = await self._claims.update_one(mine, news, session=session)
         if not held.matched_count:
             raise Superseded(f"another process has claimed the documents of shard {claim.shard}")
+
+
+async def _discard(session: AsyncClientSession) -> None:
+    if session._server_session is not None:  # noqa: SLF001  (there is no public way to keep it from the pool)
+        session._server_session.mark_dirty()  # noqa: SLF001
+    await session.end_session()

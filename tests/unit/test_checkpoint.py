@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from snacks.actors import checkpoint as module
 from snacks.actors.checkpoint import Checkpoint
 from snacks.actors.orders import Entry
 from snacks.config import Settings
@@ -75,6 +76,16 @@ async def test_a_slow_broker_that_gets_on_is_waited_for_and_each_batch_is_a_step
 
 async def test_one_that_takes_no_more_is_not() -> None:
     producer = Producer(WITHIN / 10, 11)
+    with pytest.raises(TimeoutError):
+        await checkpoint(producer, []).commit(STATES, [], [], {"t": 1})
+    assert not producer.committed
+
+
+async def test_one_that_needs_longer_than_a_transaction_may_take_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 2)
+    producer = Producer(WITHIN / 3, 12)
     with pytest.raises(TimeoutError):
         await checkpoint(producer, []).commit(STATES, [], [], {"t": 1})
     assert not producer.committed

@@ -26,6 +26,9 @@ SHARD_KEY, READ_KEY = "@shard", "@read"
 BATCH_BYTES = 256 * 1024
 LARGEST_REQUEST = 8 * 1024 * 1024
 STOP_TIMEOUT = 2.0
+PATIENCE, LONGEST_TRANSACTION = 12, 900.0
+"""How many times the commit's time-out a transaction may take, and the seconds that brokers allow unless told
+otherwise. It is for slow brokers: what a dead owner left open, the next one's fence aborts at once."""
 
 _offsets = msgspec.json.Decoder(dict[str, int])
 _marks = msgspec.json.Decoder(dict[str, str])
@@ -52,6 +55,7 @@ class Checkpoint:
         self.partition = partition
         self._settings = settings
         self._step = step
+        self._longest = min(settings.commit_timeout * PATIENCE, LONGEST_TRANSACTION)
         self._producer: AIOKafkaProducer | None = None
 
     async def fence(self) -> None:
@@ -68,7 +72,7 @@ class Checkpoint:
             bootstrap_servers=self._settings.kafka,
             client_id=f"snacks-shard-{self.partition}",
             transactional_id=f"{self._settings.group_id}-{self.partition}",
-            transaction_timeout_ms=int(self._settings.commit_timeout * 3000),
+            transaction_timeout_ms=int(self._longest * 1000),
             request_timeout_ms=int(self._settings.commit_timeout * 1000),
             max_batch_size=BATCH_BYTES,
             max_request_size=LARGEST_REQUEST,
@@ -138,7 +142,7 @@ class Checkpoint:
         """All of a cycle, or nothing of it: one transaction over the three topics.
 
         Without `marks` it is not noticed if a source topic is made anew. The time-out is for each next batch
-        that the broker takes: a slow one that gets on has as long as a transaction may take.
+        that the broker takes: a slow one that gets on has nearly as long as a transaction may take.
 
         Raises:
             ProducerFenced: another owner has taken the shard over; nothing was committed.
@@ -149,11 +153,12 @@ class Checkpoint:
         shard = Entry(SHARD_KEY.encode(), msgspec.json.encode(offsets))
         read = Entry(READ_KEY.encode(), msgspec.json.encode(marks or {}))
         loop, within = asyncio.get_running_loop(), self._settings.commit_timeout
+        end = loop.time() + self._longest * 0.8  # before the broker ends it and calls us fenced
         async with asyncio.timeout(within) as deadline:
 
             def on() -> None:
                 self._step()
-                deadline.reschedule(loop.time() + within)
+                deadline.reschedule(min(loop.time() + within, end))
 
             await self._producer.begin_transaction()
             sent: list[asyncio.Future[Any]] = []
@@ -161,6 +166,7 @@ class Checkpoint:
             sent += await self._send(DEAD_LETTERS, dead_letters, on)
             sent += await self._send(CHECKPOINTS, [*states, read, shard], on)
             taken = asyncio.gather(*sent)
+            taken.add_done_callback(lambda one: one.cancelled() or one.exception())  # somebody reads it
             try:
                 for batch in sent:  # those of a topic are taken one after the other
                     await asyncio.wait([batch, taken], return_when=asyncio.FIRST_COMPLETED)

@@ -1,39 +1,37 @@
-"""What is thrown away is closed whole and in time, whatever hangs in it."""
+"""What is thrown away is closed whole and in time, whatever hangs or fails in it."""
 
 import asyncio
 from collections.abc import Awaitable
-from contextlib import suppress
 from itertools import chain
 
 from aiokafka import AIOKafkaProducer
 
 
 async def ended(work: Awaitable[None], within: float) -> bool:
-    """True if it ended in time, well or badly. One that cannot even be cancelled is left behind.
+    """True if it ended well and in time. One that cannot even be cancelled is left behind.
 
-    However badly: aiokafka raises there what its own tasks died of, and what comes next matters more.
+    aiokafka raises there what its own tasks died of: that is not told, for what comes next matters more.
     """
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait([task], timeout=within)
     finally:
         task.cancel()
-    if done:
-        with suppress(Exception):
-            task.result()
-    return bool(done)
+    return bool(done) and not task.cancelled() and task.exception() is None
 
 
 async def close_producer(producer: AIOKafkaProducer, within: float) -> None:
     """Close all of a producer in about `within` seconds; what it has not sent by then is lost.
 
     aiokafka first waits until everything is sent, without a broker for ever, and only then ends its tasks and
-    connections. So each is ended here.
+    connections; nor does it go on if one of these steps fails. So each is done here.
     """
     if await ended(producer.stop(), within):
         return
     unsent = producer._message_accumulator  # noqa: SLF001  (there is no public way to give up)
-    for batch in chain(*unsent._batches.values(), unsent._pending_batches):  # noqa: SLF001
+    batches = [*chain(*unsent._batches.values(), unsent._pending_batches)]  # noqa: SLF001
+    unsent._pending_batches.update(batches)  # noqa: SLF001  (their callbacks take them off there)
+    for batch in batches:
         batch.future.cancel()
-    for closing in (producer._sender.close(), producer.client.close()):  # noqa: SLF001
-        await ended(closing, within)
+    for close in (producer._sender.close, producer.client.close):  # noqa: SLF001
+        await ended(close(), within)

@@ -94,7 +94,7 @@ async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> No
         consumer._client._sync_task = None  # noqa: SLF001
     if await ended(consumer.stop(), within):
         return
-    log.warning("the consumer did not stop in time; its parts are closed one by one")
+    log.warning("the consumer did not stop well and in time; its parts are closed one by one")
     background = [
         coordinator._coordination_task,  # noqa: SLF001
         coordinator._heartbeat_task,  # noqa: SLF001
@@ -102,8 +102,8 @@ async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> No
     ]
     for task in filter(None, background):
         task.cancel()
-    for closing in (consumer._fetcher.close(), consumer._client.close()):  # noqa: SLF001
-        await ended(closing, within)
+    for part in (consumer._fetcher.close, consumer._client.close):  # noqa: SLF001
+        await ended(part(), within)
 
 
 def check_alive(consumer: AIOKafkaConsumer) -> None:

@@ -22,7 +22,7 @@ from snacks.http.recent import Recent
 from snacks.letters import Letter, Letters, LettersUnavailable, NoSuchLetter, NotReplayable
 
 MOST = 1_000
-BODY_LIMIT = 1_536 * 1024
+BODY_LIMIT = 8 * 1024 * 1024
 """Bytes of a request's body: the longest value that a letter keeps, with what JSON escapes in it."""
 UNKNOWN = documented("No such letter", "there is no dead letter payment-0-17")
 AWAY = documented("Try again after the seconds in Retry-After", "the dead letters cannot be read or written")
