@@ -80,7 +80,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     # The live stream.
     stream_connections: Annotated[int, Meta(ge=1)] = 6000  # subscribers of one process
-    stream_finished: Annotated[int, Meta(ge=0)] = 10_000  # shipped and deleted orders it remembers
+    stream_finished: Annotated[int, Meta(ge=1000)] = 10_000  # shipped and deleted orders it remembers
     allowed_hosts: tuple[str, ...] = ()  # names that browsers may know us by, besides loopback and `host`
     allowed_origins: tuple[str, ...] = ()  # other sites whose pages we let in
 

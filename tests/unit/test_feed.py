@@ -215,6 +215,49 @@ async def test_a_cursor_that_missed_an_order_which_was_let_go_starts_afresh() ->
     assert brief(await told(reading(present, cursor=after)))[1:] == [("order", "c", "SHIPPED"), ("current",)]
 
 
+@pytest.mark.parametrize("status", [None, OrderStatus.FULFILLED])
+async def test_a_reader_that_was_not_told_of_an_order_before_it_was_let_go_begins_afresh(
+    status: OrderStatus | None,
+) -> None:
+    topic = Topic()
+    present = knowing([topic.put(str(n), "FULFILLED") for n in range(5)], finished=2)
+    reader = reading(present, status=status)
+    assert len(brief(await told(reader))) == 7
+    present.apply([topic.put(str(n), "SHIPPED", at=NOW + n) for n in range(5)])
+    with pytest.raises(Ended):
+        await reader.next(0.01)
+    again = brief(await told(reading(present, cursor=reader.cursor)))
+    assert again[1:] == [("order", "3", "SHIPPED"), ("order", "4", "SHIPPED"), ("current",)]
+    assert not (await told(reading(present, cursor=reader.cursor)))[0]["resumed"]
+
+
+async def test_a_reader_of_one_order_that_is_let_go_untold_is_sent_away() -> None:
+    topic = Topic()
+    present = knowing([topic.put("a", "FULFILLED"), topic.put("b", "FULFILLED")], finished=1)
+    untold, shipped = reading(present, "a"), reading(present, "b")
+    await told(untold)
+    await told(shipped)
+    present.apply([topic.put("b", "SHIPPED")])
+    assert brief(await told(shipped)) == [("order", "b", "SHIPPED")]
+    present.apply([topic.put("a", "SHIPPED", at=NOW - 1)])  # the one that was published first goes
+    with pytest.raises(Ended):
+        await untold.next(0.01)
+    present.apply([topic.put("c", "SHIPPED", at=NOW + 1)])  # now `b` is let go, which was told
+    assert await shipped.next(0.01) == []
+
+
+async def test_readers_that_keep_up_are_told_of_every_order_though_all_are_let_go() -> None:
+    topic = Topic()
+    present = knowing([topic.put(str(n), "FULFILLED") for n in range(50)], finished=3)
+    reader = reading(present)
+    await told(reader)
+    seen = []
+    for n in range(50):
+        present.apply([topic.put(str(n), "SHIPPED", at=NOW + n)])
+        seen += brief(await told(reader))
+    assert seen == [("order", str(n), "SHIPPED") for n in range(50)]
+
+
 async def test_what_is_held_does_not_grow_with_the_number_of_changes() -> None:
     topic = Topic()
     present = knowing([])

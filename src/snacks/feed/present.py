@@ -79,11 +79,11 @@ class Reader:
 
 
 class Present:
-    """What the feed knows now. `finished` bounds the SHIPPED and gone orders that are remembered."""
+    """What the feed knows now. `finished_orders` bounds the SHIPPED and gone orders that are remembered."""
 
-    def __init__(self, partitions: int, finished: int) -> None:
+    def __init__(self, partitions: int, finished_orders: int) -> None:
         self._partitions = partitions
-        self._bound = finished
+        self._bound = finished_orders
         self.live = False
         self.reason = "the feed has not read the orders yet"
         self.health = 0
@@ -101,6 +101,8 @@ class Present:
         self._newest = 0
         self._finished = 0
         self._oldest: list[tuple[int, int, str]] = []
+        self.let_go = 0
+        """The latest position at which an order was let go: a reader before it has missed something."""
         self._scans: dict[Cursor, int | None] = {}
 
     def __len__(self) -> int:
@@ -168,8 +170,8 @@ class Present:
         self.orders[change.order_id] = held
         self._seqs.append(self.seq)
         self._log.append(held)
-        self._finished += _finished(change) - (before is not None and _finished(before.change))
-        if _finished(change):
+        self._finished += finished(change) - (before is not None and finished(before.change))
+        if finished(change):
             heappush(self._oldest, (change.published, self.seq, change.order_id))
             self._let_go()
 
@@ -185,6 +187,7 @@ class Present:
                 del self.orders[order_id]
                 self._drop(seq)
                 self._finished -= 1
+                self.let_go = max(self.let_go, seq)
                 at = held.change
                 self._horizon[at.partition] = max(self._horizon[at.partition], at.offset)
         if len(self._oldest) > 2 * self._finished + SLACK:  # orders that were finished, and then changed
@@ -266,7 +269,8 @@ def _newer(change: Change, held: Change) -> bool:
     return change.revision == held.revision and (change.status, change.body) != (held.status, held.body)
 
 
-def _finished(change: Change) -> bool:
+def finished(change: Change) -> bool:
+    """Whether nothing more is to come of the order: it is shipped, or gone."""
     return change.status is None or change.status == OrderStatus.SHIPPED
 
 

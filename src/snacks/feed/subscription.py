@@ -7,7 +7,7 @@ import msgspec
 
 from snacks.domain.values import OrderStatus
 from snacks.feed.cursor import Cursor, decode_cursor, encode_cursor
-from snacks.feed.present import Held, Present, Reader
+from snacks.feed.present import Held, Present, Reader, finished
 
 BATCH_MESSAGES = 64
 BATCH_CHARACTERS = 256 * 1024
@@ -55,6 +55,10 @@ class Subscription(Reader):
         self._hello = True
         self._current = False
         self._health = present.health
+        held = None if order_id is None else present.orders.get(order_id)
+        self._open = held is not None and not finished(held.change)
+        # What was let go before a new reader need not know, and a cursor that missed it is not resumed.
+        self._let_go = present.seq if resumed is None else present.let_go
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -72,7 +76,8 @@ class Subscription(Reader):
         """The next messages, JSON, at least one; none if nothing came within `timeout` seconds.
 
         Raises:
-            Ended: no more will come.
+            Ended: no more will come; or finished orders were let go that this slow reader was not told of:
+                it comes back, and begins with the present state.
         """
         clock = asyncio.get_running_loop().time
         deadline = None if timeout is None else clock() + timeout
@@ -114,10 +119,13 @@ class Subscription(Reader):
 
     def _news_of(self, order_id: str) -> list[str]:
         held = self._present.orders.get(order_id)
+        if held is None and self._open:
+            raise Ended  # let go before this reader was told
         before, self._position = self._position, self._present.seq
         if held is None or held.seq <= before:
             return []
         self._cursor = held.cursor
+        self._open = not finished(held.change)
         message = self._message(held, before)
         return [message] if message else []
 
@@ -125,6 +133,8 @@ class Subscription(Reader):
         messages: list[str] = []
         characters = 0
         before = self._position
+        if before < self._present.let_go > self._let_go:
+            raise Ended
         for seq, held in self._present.after(before):
             self._position = seq
             if held is None:
