@@ -292,7 +292,10 @@ async def _migrate(connection: Any) -> None:
             "SELECT collation_name FROM information_schema.collations WHERE collation_name IN (%s, %s)",
             COLLATIONS,
         )
-        (collation,) = await cursor.fetchone()
+        found = await cursor.fetchone()
+        if found is None:
+            raise Unavailable(f"the database is too old: it has no {' or '.join(COLLATIONS)}")
+        (collation,) = found
         for version, statements in migrations():
             if version in done:
                 continue

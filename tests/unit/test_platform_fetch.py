@@ -14,6 +14,7 @@ from snacks import config
 from snacks.config import Settings
 from snacks.platform import PlatformError, clients, fetch, install, java, servers
 from snacks.platform.artifacts import Artifact, key, locked, parse_lock, verify
+from snacks.platform.fetch import _file, _have
 
 QUIET = Console(quiet=True)
 SHA = "a" * 64
@@ -63,6 +64,17 @@ def test_a_file_that_is_not_the_pinned_one_is_an_error_that_says_what_to_do(tmp_
     path.write_bytes(b"something else")
     with pytest.raises(PlatformError, match=r"(?s)b 1.*not the pinned file.*Run the command again"):
         verify(Artifact("kafka", "a:b:1", 14, SHA), path)
+
+
+def test_a_cached_file_of_another_size_is_not_taken_for_the_download(tmp_path: Path) -> None:
+    artifact = Artifact("kafka", "a:b:1", 14, SHA)
+    path = _file(tmp_path, artifact)
+    path.parent.mkdir()
+    assert not _have(tmp_path, artifact)
+    path.write_bytes(b"")
+    assert not _have(tmp_path, artifact)
+    path.write_bytes(b"something else")
+    assert _have(tmp_path, artifact)
 
 
 # Fetching.

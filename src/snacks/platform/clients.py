@@ -146,7 +146,10 @@ def debian(packages: Sequence[str], folder: Path, state: Path) -> None:
                 f"Could not get {', '.join(packages)} from Debian's packages: {error}\n{RETRY}"
             ) from error
     for deb in debs.glob("*.deb"):
-        run(["dpkg-deb", "--extract", deb, folder], log=log)
+        try:
+            run(["dpkg-deb", "--extract", deb, folder], log=log)
+        except RuntimeError as error:
+            raise PlatformError(f"{deb.name} cannot be unpacked: {error}\n{RETRY}") from error
     shutil.rmtree(debs)
 
 

@@ -183,7 +183,7 @@ def _fetch(
 ) -> None:
     cache = settings.cache_dir
     missing = [name for name, folder in folders.items() if not folder.exists()]
-    pins = {a.sha256: a for name in missing for a in wanted.get(name, []) if not _file(cache, a).exists()}
+    pins = {a.sha256: a for name in missing for a in wanted.get(name, []) if not _have(cache, a)}
     size = sum(artifact.size for artifact in pins.values())
     needed = size + sum(UNPACKED.get(name, 0) for name in missing) + ROOM
     if shutil.disk_usage(cache).free < needed:
@@ -214,6 +214,12 @@ def _file(cache: Path, artifact: Artifact) -> Path:
     return cache / "files" / f"{artifact.sha256[:12]}-{artifact.filename}"
 
 
+def _have(cache: Path, artifact: Artifact) -> bool:
+    """Whether it was downloaded whole; a loss of power can leave an empty file."""
+    path = _file(cache, artifact)
+    return path.is_file() and path.stat().st_size == artifact.size
+
+
 def _download(cache: Path, artifact: Artifact, meter: Meter, cancel: threading.Event) -> None:
     folder = cache / "tmp" / f"{artifact.sha256[:12]}"
     folder.mkdir()
@@ -236,7 +242,10 @@ def _assemble(settings: Settings, name: str, pins: list[Artifact], folder: Path)
         install.unpack(name, _file(cache, pins[0]), temporary)
     else:
         for artifact in pins:
-            os.link(_file(cache, artifact), into / artifact.filename)
+            try:
+                os.link(_file(cache, artifact), into / artifact.filename)
+            except OSError:  # not every file system has hard links
+                shutil.copyfile(_file(cache, artifact), into / artifact.filename)
     if name in ("mysql", "mariadb"):
         install.add_libraries(program(name, temporary), temporary, cache / "apt")
     elif name == "mongod":
