@@ -97,6 +97,25 @@ async def test_two_thousand_orders_stay_smooth(app: App, browser: Browser) -> No
         await expect(page.locator("#lane-SHIPPED .card")).to_have_count(24, timeout=5000)
 
 
+async def test_of_the_finished_orders_only_the_newest_are_kept(app: App, browser: Browser) -> None:
+    # Those that are finished come oldest last, so that the first to be told are not the ones to go.
+    known = """async (order) => {
+        const { Orders } = await import("/static/board-orders.js");
+        const orders = new Orders();
+        const take = (orderId, orderStatus, changed) =>
+            orders.take({ orderId, orderStatus, revision: 1, order, times: { changed } });
+        take("open", "PAID", 0);
+        for (let number = 12500; number > 0; number -= 1) take(`done-${number}`, "SHIPPED", number);
+        const hidden = orders.size;
+        const { PAID, SHIPPED } = orders.lanes();
+        return [hidden, orders.size, PAID.length, SHIPPED[0].id, SHIPPED.at(-1).id, !orders.get("done-2500")];
+    }"""
+    async with window(browser, app.url(3)) as page:
+        await page.goto("/start")
+        found = await page.evaluate(known, TEMPLATE)
+    assert found == [10_501, 10_001, 1, "done-12500", "done-2501", True]
+
+
 async def test_what_was_deleted_while_the_page_was_away_leaves_when_the_stream_begins_afresh(
     app: App, browser: Browser
 ) -> None:

@@ -46,7 +46,7 @@ export class OrderDialog {
     if (!this.#id) return;
     const entry = this.#orders.get(this.#id);
     if (!entry) {
-      byId("order-status").textContent = "This order was deleted.";
+      byId("order-status").textContent = "This order was deleted, or shipped long ago.";
       delete byId("order-status").dataset.status;
     } else if (entry !== this.#shown) this.#fill(entry);
   }

@@ -7,9 +7,14 @@ export const cents = (order) =>
   order.items.reduce((sum, item) => sum + Math.round(item.price.price * 100) * item.quantity, 0);
 export const money = (amount) => usd.format(amount / 100);
 
+// Of those that are finished, only the newest are kept: a page that is open for weeks must not grow.
+const FINISHED = 10_000;
+const LOOK_EVERY = 1000; // finished orders told; a hidden page draws nothing and so never asks for lanes
+
 export class Orders {
   #known = new Map(); // by order id
   #round = 0; // counts how often the stream began afresh
+  #finished = 0; // told since the page was opened
   received = 0;
   loading = true; // until the present state is complete
   onChange = () => {};
@@ -18,11 +23,12 @@ export class Orders {
   get = (id) => this.#known.get(id);
   get size() { return this.#known.size; }
 
-  // Those of each status, the latest arrival first.
+  // Those of each status, the latest arrival first. Forgets the finished ones that are too many.
   lanes() {
     const lanes = Object.fromEntries(STATUSES.map((status) => [status, []]));
     for (const entry of this.#known.values()) lanes[entry.status]?.push(entry);
     for (const lane of Object.values(lanes)) lane.sort((a, b) => b.since - a.since || (a.id < b.id ? 1 : -1));
+    for (const { id } of lanes.SHIPPED.splice(FINISHED)) this.#known.delete(id);
     return lanes;
   }
 
@@ -68,6 +74,7 @@ export class Orders {
       total: cents(order),
     };
     this.#known.set(orderId, entry);
+    if (orderStatus === "SHIPPED" && (this.#finished += 1) % LOOK_EVERY === 0) this.lanes();
     this.received += 1;
     if (!this.loading && times?.changed) {
       this.#delays.push(Math.max(0, here - times.changed));
