@@ -161,6 +161,32 @@ async def test_the_shard_owners_of_all_processes_are_shown(
         await expect(rows).to_have_text(shown, use_inner_text=True)
 
 
+async def test_where_flink_folds_no_page_says_that_nobody_does(app: App, browser: Browser) -> None:
+    def node(name: str, stage: int, title: str) -> dict[str, Any]:
+        blank = {"kind": "", "health": "ok", "detail": "", "counts": {"records": 1}}
+        return {"id": name, "stage": stage, "title": title} | blank
+
+    nodes = [node("debezium", 2, "Debezium"), node("actors", 4, "Flink SQL")]
+    group = {"groupId": "g", "state": "Empty", "members": [], "lags": {"0": 0}}
+    drawn: dict[str, Any] = {
+        "time": "2026-01-01T00:00:00Z",
+        "role": "all",
+        "problems": [],
+        "nodes": nodes,
+        "edges": [],
+    }
+    drawn |= {"shards": [], "group": group, "member": ""}
+    async with window(browser, app.url(3)) as page:
+        await page.route("**/api/topology*", lambda route: route.fulfill(json=drawn))
+        await page.goto("/")
+        await expect(page.locator("#system-state")).to_contain_text("All is well")
+        await expect(page.locator("#owners > li")).to_have_count(0)
+        await page.goto("/static/topology.html")
+        await expect(page.locator("#state")).to_contain_text("All is well")
+        await expect(page.get_by_text("No process folds")).to_be_hidden()
+        await expect(page.get_by_role("heading", name="shard")).to_have_count(0)
+
+
 async def test_the_keyboard_alone_fulfils_ships_and_opens_an_order(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     here = f'document.activeElement.closest(".card")?.dataset.id === "{order_id}"'

@@ -118,6 +118,10 @@ export class Flow {
 
   // Who has which shard: one line for each process; of this one all is known, of others what waits.
   #owners(topology) {
+    if (topology.nodes.some((node) => node.id === "actors" && node.title === "Flink SQL")) {
+      byId("owners").replaceChildren(); // another engine folds: it has no shards, and its group nobody
+      return;
+    }
     const rows = processes(topology).map(({ name, title, shards }) => h("li", {},
       h("span", { className: "process", title }, `Shards of ${name}: `),
       shards.length ? h("ul", { "aria-label": `Shards of ${name}` }, ...shards.map(chip)) : h("span", { className: "soft" }, "none")));

@@ -212,6 +212,9 @@ function show(topology) {
   if (topology.problems.length) say("trouble", `Something is wrong (${time}):`, topology.problems);
   else say("ok", `All is well (${time}).`);
   draw(topology, moved);
+  // Another engine than the actors has no shards, and nobody is in their group.
+  document.getElementById("owners").hidden =
+    topology.nodes.some((node) => node.id === "actors" && node.title === "Flink SQL");
   tabulateGroup(topology);
   tabulate(topology);
 }
