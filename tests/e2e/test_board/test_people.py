@@ -187,6 +187,13 @@ async def test_where_flink_folds_no_page_says_that_nobody_does(app: App, browser
         await expect(page.get_by_role("heading", name="shard")).to_have_count(0)
 
 
+async def test_an_address_that_cannot_be_read_is_said_to_be_no_order_id(app: App, browser: Browser) -> None:
+    async with window(browser, app.url(3)) as page:
+        await page.goto("/explain/%")
+        await expect(page.locator("#state")).to_have_text('"%" is no order id.')
+        await expect(page.locator("#order")).to_have_value("%")
+
+
 async def test_the_keyboard_alone_fulfils_ships_and_opens_an_order(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     here = f'document.activeElement.closest(".card")?.dataset.id === "{order_id}"'

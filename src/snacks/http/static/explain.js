@@ -75,6 +75,12 @@ byId("ask").addEventListener("submit", (event) => {
 
 const path = location.pathname.startsWith(PREFIX) ? location.pathname.slice(PREFIX.length) : "";
 if (path) {
-  byId("order").value = decodeURIComponent(path);
-  explain(path);
+  let id = path;
+  try {
+    id = decodeURIComponent(path);
+    explain(path);
+  } catch { // a % that begins no %xx: nobody's link, but somebody may type it
+    say("trouble", `"${path}" is no order id.`);
+  }
+  byId("order").value = id;
 }
