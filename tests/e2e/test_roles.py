@@ -101,6 +101,9 @@ async def test_a_process_that_folds_answers_health_and_topology_and_nothing_else
     assert (await client.get(f"{folder.url(0)}/health/live")).is_success
     assert (await client.get(f"{folder.url(0)}/api/topology?format=html")).is_success
     assert (await client.get(f"{folder.url(0)}/static/topology.js")).is_success
+    told = (await client.get(f"{folder.url(0)}/metrics")).text
+    assert "snacks_shard_lag" in told
+    assert "snacks_orders_drifted" not in told, "it takes no samples"
 
 
 async def test_only_the_process_that_folds_is_a_member_of_the_group(

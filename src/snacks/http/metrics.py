@@ -97,12 +97,12 @@ def letters_metrics(reasons: dict[str, int]) -> list[Metric]:
 )
 async def metrics(
     actors: NamedDependency[Callable[[], HostStatus | None]],
-    drift: NamedDependency[Drift],
+    drift: NamedDependency[Drift | None],
     letter_counts: NamedDependency[LetterCounts],
 ) -> Response[bytes]:
     """All metrics, as they are now; the letters' are some seconds old."""
     host = actors()
-    found = (actors_metrics(host) if host else []) + drift_metrics(drift.status)
+    found = (actors_metrics(host) if host else []) + (drift_metrics(drift.status) if drift else [])
     with suppress(LettersUnavailable, TimeoutError):  # the broker is away: readiness says so
         found += letters_metrics((await within(LETTERS_WAIT, letter_counts.counts)).reasons)
     registry = CollectorRegistry()
@@ -111,4 +111,5 @@ async def metrics(
 
 
 router = Router("/", route_handlers=[metrics], tags=["Operations"])
-"""Needs the dependencies `actors: () -> HostStatus | None`, `drift: Drift`, `letter_counts: LetterCounts`."""
+"""Needs the dependencies `actors: () -> HostStatus | None`, `letter_counts: LetterCounts`, and
+`drift: Drift | None`: None where no sample is taken, or zeros would say that all is well."""
