@@ -46,6 +46,11 @@ def test_the_newest_complete_checkpoint_counts_whatever_job_made_it(tmp_path: Pa
     assert job.newest_checkpoint(tmp_path) == tmp_path / "c/chk-1"
 
 
+def test_flink_is_told_a_folder_as_it_is_named() -> None:
+    """Flink takes its paths unescaped; `%20` would be another folder, where no checkpoint is found again."""
+    assert job.location(Path("/a b/Süßes/100%")) == "file:///a b/Süßes/100%"
+
+
 def test_a_job_runs_only_if_all_of_its_tasks_do() -> None:
     assert job.Job(state="RUNNING", running=6, tasks=6).runs
     assert not job.Job(state="RUNNING", running=5, tasks=6).runs

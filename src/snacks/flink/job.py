@@ -157,13 +157,13 @@ async def _submit(settings: Settings, name: str) -> None:
     properties = MINI_BATCH | {
         "pipeline.name": name,
         "execution.runtime-mode": "streaming",
-        "execution.checkpointing.dir": folder.as_uri(),
+        "execution.checkpointing.dir": location(folder),
         "table.local-time-zone": "UTC",
         "table.optimizer.agg-phase-strategy": "ONE_PHASE",
     }
     checkpoint = newest_checkpoint(folder)
     if checkpoint:
-        properties["execution.state-recovery.path"] = checkpoint.as_uri()
+        properties["execution.state-recovery.path"] = location(checkpoint)
     async with session(settings.flink_sql, properties) as opened:
         await prepare(opened, settings, until="unbounded")
         for statement in sql("job", settings, until="unbounded"):
@@ -173,6 +173,11 @@ async def _submit(settings: Settings, name: str) -> None:
 
 def _checkpoints(settings: Settings, name: str) -> Path:
     return settings.state_dir / "data" / "flink" / "checkpoints" / name
+
+
+def location(folder: Path) -> str:
+    """The folder as Flink names it: unescaped, unlike `as_uri`. Flink would make a folder named `%20`."""
+    return f"file://{folder}"
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
