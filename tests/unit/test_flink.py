@@ -4,11 +4,15 @@ import asyncio
 import json
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import pytest
 
 from snacks.config import Settings
 from snacks.flink import job, sink
-from snacks.flink.gateway import reason
+from snacks.flink.gateway import FlinkError, reason
 from snacks.platform import health
 
 
@@ -44,6 +48,32 @@ def test_the_newest_complete_checkpoint_counts_whatever_job_made_it(tmp_path: Pa
         os.utime(folder / "_metadata", (number, number))
     (tmp_path / "c/chk-2").mkdir()  # not complete
     assert job.newest_checkpoint(tmp_path) == tmp_path / "c/chk-1"
+
+
+def test_a_checkpoint_that_vanishes_while_the_newest_is_looked_for_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, gone = (tmp_path / f"chk-{number}/_metadata" for number in (1, 2))
+    there.parent.mkdir()
+    there.touch()
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([gone, there]))
+    assert job.newest_checkpoint(tmp_path) == there.parent
+
+    def unreadable(*_: object) -> None:
+        raise PermissionError
+
+    # Not None: the job would begin with the oldest record.
+    monkeypatch.setattr(Path, "glob", unreadable)
+    with pytest.raises(FlinkError, match="cannot be read"):
+        job.newest_checkpoint(tmp_path)
+
+
+async def test_a_stranger_at_the_port_of_the_job_manager_is_an_error_that_the_app_knows() -> None:
+    strange: list[object] = [{}, {"jobs": [{"jid": 1}]}, []]
+    for said in strange:
+        async with answering(said) as port:
+            with pytest.raises(FlinkError, match="is no Flink job manager"):
+                await job.status(Settings(flink_port=port))
 
 
 def test_flink_is_told_a_folder_as_it_is_named() -> None:
@@ -86,15 +116,23 @@ async def _joined(ports: list[int]) -> str:
     """What the check says of a job manager that lists task managers at these ports."""
     listed = [{"path": f"pekko.tcp://flink@127.0.0.1:{port}/user/rpc/taskmanager_0"} for port in ports]
 
+    async with answering({"taskmanagers": listed}) as port:
+        try:
+            await health.flink_tasks(Settings(flink_port=port))
+        except health.NotReadyError as error:
+            return str(error)
+    return ""
+
+
+@asynccontextmanager
+async def answering(said: object) -> AsyncIterator[int]:
+    """The port of a server that answers this, whatever it is asked."""
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        body = json.dumps({"taskmanagers": listed}).encode()
+        body = json.dumps(said).encode()
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         writer.close()
 
     async with await asyncio.start_server(answer, "127.0.0.1") as server:
-        try:
-            await health.flink_tasks(Settings(flink_port=server.sockets[0].getsockname()[1]))
-        except health.NotReadyError as error:
-            return str(error)
-    return ""
+        yield server.sockets[0].getsockname()[1]

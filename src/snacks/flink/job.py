@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -181,14 +182,29 @@ def location(folder: Path) -> str:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint below `folder` (`<job>/chk-<n>`): complete ones have metadata."""
-    complete = [path for path in folder.glob("*/chk-*/_metadata") if path.is_file()]
-    return max(complete, key=lambda path: path.stat().st_mtime).parent if complete else None
+    """The newest complete checkpoint below `folder` (`<job>/chk-<n>`): complete ones have metadata.
+
+    Raises:
+        FlinkError: the folder cannot be read.
+    """
+    complete: list[tuple[float, Path]] = []
+    try:
+        for path in folder.glob("*/chk-*/_metadata"):
+            with suppress(FileNotFoundError):  # Flink may delete an older one at any moment
+                complete.append((path.stat().st_mtime, path.parent))
+    except OSError as error:
+        raise FlinkError(f"the checkpoints in {folder} cannot be read: {error}") from error
+    return max(complete)[1] if complete else None
 
 
 async def _ours(settings: Settings) -> list[_Overview]:
     """All jobs of ours that the job manager remembers, the oldest first."""
-    found = msgspec.convert(await _get(settings, "/jobs/overview"), _Jobs)
+    try:
+        found = msgspec.convert(await _get(settings, "/jobs/overview"), _Jobs)
+    except msgspec.ValidationError as error:
+        raise FlinkError(
+            f"{settings.flink} is no Flink job manager: /jobs/overview answers {error}"
+        ) from None
     return sorted((job for job in found.jobs if job.name.startswith(NAME)), key=lambda job: job.start_time)
 
 
