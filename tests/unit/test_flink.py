@@ -12,7 +12,7 @@ import pytest
 
 from snacks.config import Settings
 from snacks.flink import job, sink
-from snacks.flink.gateway import FlinkError, reason
+from snacks.flink.gateway import ERROR_LENGTH, FlinkError, reason
 from snacks.platform import health
 
 
@@ -92,6 +92,12 @@ def test_the_innermost_cause_is_told() -> None:
     trace = "org.Outer: no\n\tat a.b(C.java:1)\nCaused by: java.lang.Inner: the reason\n\tat d.e(F.java)"
     assert reason(trace) == "java.lang.Inner: the reason"
     assert reason("only this\n\tat x.y") == "only this"
+
+
+def test_an_error_shows_no_card_number_not_even_one_that_its_end_would_cut() -> None:
+    error = reason("Caused by: java.lang.NumberFormatException: For input string: '4242 4242 4242 4242'")
+    assert error.endswith("For input string: '****-****-****-4242'")
+    assert "4242424242" not in reason("x " * (ERROR_LENGTH // 2 - 5) + "4242424242424242")
 
 
 def test_the_sink_connector_holds_no_login_and_reads_what_was_committed() -> None:

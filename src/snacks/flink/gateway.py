@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 from msgspec import Struct
 
+from snacks.domain.cards import mask_cards
+
 REQUEST_SECONDS = 30.0
 """How long one request may take: planning a statement happens inside one."""
 POLL_SECONDS = 0.1
@@ -114,8 +116,8 @@ async def _send(client: httpx.AsyncClient, method: str, path: str, body: object 
 
 
 def reason(trace: str) -> str:
-    """The innermost cause of a Java stack trace, with what the outermost says."""
+    """The innermost cause of a Java stack trace, or what it begins with; without card numbers."""
     lines = [line.strip() for line in trace.splitlines()]
     causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
     said = causes[-1] if causes else next((line for line in lines if line and not line.startswith("at ")), "")
-    return said[:ERROR_LENGTH]
+    return mask_cards(said)[:ERROR_LENGTH]  # masked first: a number that is cut is not known as one
