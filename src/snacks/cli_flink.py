@@ -66,14 +66,22 @@ def status(*, as_json: Json = False) -> None:
 
 @flink_cli.command("stop")
 def stop() -> None:
-    """Cancel the job, remove the sink connector. `serve --engine flink` goes on from the last checkpoint."""
+    """Cancel the job, remove the sink connector. End the app first: it starts both again.
+
+    `serve --engine flink` goes on from the last checkpoint.
+    """
     settings = config.load()
 
-    async def both() -> bool:
-        await sink.delete(settings)
-        return await job.stop(settings)
+    async def both() -> tuple[bool, bool]:
+        return await sink.delete(settings), await job.stop(settings)
 
-    console.print("Stopped." if asyncio.run(both()) else "No job was running.")
+    removed, cancelled = asyncio.run(both())
+    stopped = [*(["the job"] if cancelled else []), *(["the sink connector"] if removed else [])]
+    if not stopped:
+        console.print("Neither the job nor the sink connector was there.")
+        return
+    console.print(f"Stopped {' and '.join(stopped)}.")
+    console.print("If an app with --engine flink still runs, it starts both again: end it first.")
 
 
 async def _sql(settings: Settings, text: str, *, as_json: bool, limit: int, seconds: float) -> None:

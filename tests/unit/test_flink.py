@@ -7,9 +7,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
+from typer.testing import CliRunner
 
+from snacks.cli_flink import flink_cli
 from snacks.config import Settings
 from snacks.flink import job, sink
 from snacks.flink.gateway import ERROR_LENGTH, FlinkError, reason
@@ -98,6 +101,26 @@ def test_an_error_shows_no_card_number_not_even_one_that_its_end_would_cut() -> 
     error = reason("Caused by: java.lang.NumberFormatException: For input string: '4242 4242 4242 4242'")
     assert error.endswith("For input string: '****-****-****-4242'")
     assert "4242424242" not in reason("x " * (ERROR_LENGTH // 2 - 5) + "4242424242424242")
+
+
+@pytest.mark.parametrize(
+    ("removed", "cancelled", "said"),
+    [
+        (True, True, "Stopped the job and the sink connector."),
+        (True, False, "Stopped the sink connector."),
+        (False, True, "Stopped the job."),
+        (False, False, "Neither the job nor the sink connector was there."),
+    ],
+)
+def test_stop_says_what_it_stopped(
+    *, removed: bool, cancelled: bool, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "delete", AsyncMock(return_value=removed))
+    monkeypatch.setattr(job, "stop", AsyncMock(return_value=cancelled))
+    told = CliRunner().invoke(flink_cli, ["stop"])
+    assert told.exit_code == 0
+    assert told.stdout.splitlines()[0] == said
+    assert ("end it first" in told.stdout) == (removed or cancelled)
 
 
 def test_the_sink_connector_holds_no_login_and_reads_what_was_committed() -> None:

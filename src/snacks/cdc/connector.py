@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from snacks.cdc.connect import (
+    NOT_FOUND,
     POLL_SECONDS,
     REQUEST_SECONDS,
     WAIT_SECONDS,
@@ -214,15 +215,16 @@ async def snapshot_again(settings: Settings) -> ConnectorStatus:
         return await _wait(client, settings, lambda status: status.running)
 
 
-async def delete(settings: Settings) -> None:
-    """Remove it; it need not be there. Its offsets and topics stay.
+async def delete(settings: Settings) -> bool:
+    """Remove it; False if it was not there. Its offsets and topics stay.
 
     Raises:
         ConnectorError: Connect does not answer.
     """
     async with client_of(settings.connect, WAIT_SECONDS) as client:
-        await send(client, "DELETE", f"/connectors/{settings.connector}", absent_ok=True)
+        answer = await send(client, "DELETE", f"/connectors/{settings.connector}", absent_ok=True)
         await _wait(client, settings, lambda status: status.state == ABSENT)
+        return answer.status_code != NOT_FOUND
 
 
 async def _order(

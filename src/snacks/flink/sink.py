@@ -39,9 +39,9 @@ async def status(settings: Settings) -> ConnectorStatus:
     return await connector.status(_named(settings))
 
 
-async def delete(settings: Settings) -> None:
-    """Remove it; it need not be there. Raises ConnectorError if Connect does not answer."""
-    await connector.delete(_named(settings))
+async def delete(settings: Settings) -> bool:
+    """Remove it; False if it was not there. Raises ConnectorError if Connect does not answer."""
+    return await connector.delete(_named(settings))
 
 
 def _named(settings: Settings) -> Settings:
