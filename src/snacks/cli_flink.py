@@ -24,16 +24,18 @@ console = Console()
 HELP = """Tables: customer_order; order_part, order_change; item_detail, shipping_location, payment.
 All orders:   SELECT order_id, order_status, modified_date FROM customer_order ORDER BY modified_date;
 PAID orders:  SELECT order_id, items, payment FROM customer_order WHERE order_status = 'PAID';
-A statement ends with a semicolon. SHOW TABLES; and DESCRIBE customer_order; tell more. Ctrl-D ends it."""
+A semicolon at the end of a line ends a statement.
+SHOW TABLES; and DESCRIBE customer_order; tell more. Ctrl-D ends it."""
 
+EACH = " (several: each ends with a semicolon at the end of a line)"
 Json = Annotated[bool, typer.Option("--json", help="JSON for programs: one object a row, a line each.")]
 
 
 @flink_cli.command("sql")
 def sql(
     *,
-    execute: Annotated[str, typer.Option("--execute", "-e", help="Run these statements, then end.")] = "",
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Run a file's statements.")] = None,
+    execute: Annotated[str, typer.Option("--execute", "-e", help=f"Run a statement{EACH}, then end.")] = "",
+    file: Annotated[Path | None, typer.Option("--file", "-f", help=f"Run a file's statements{EACH}.")] = None,
     as_json: Json = False,
     limit: Annotated[int, typer.Option(min=1, help="Rows shown of each answer.")] = 100,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that a statement may take.")] = 60.0,

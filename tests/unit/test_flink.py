@@ -34,6 +34,7 @@ def test_every_statement_of_the_sql_files_is_complete_and_has_its_settings() -> 
 def test_a_semicolon_inside_a_line_does_not_end_a_statement() -> None:
     text = "-- one;\nSELECT ';' AS a,\n 2;\n\nSELECT 3;\n"
     assert job.statements(text) == ["SELECT ';' AS a,\n 2", "SELECT 3"]
+    assert job.statements("SELECT 1; SELECT 2;") == ["SELECT 1; SELECT 2"]
 
 
 def test_other_sql_is_another_job_and_so_never_gets_the_others_checkpoint() -> None:
