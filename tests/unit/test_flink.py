@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from snacks.cli_flink import flink_cli
 from snacks.config import Settings
-from snacks.flink import job, sink
+from snacks.flink import engine, job, sink
 from snacks.flink.gateway import ERROR_LENGTH, FlinkError, reason
 from snacks.platform import health
 
@@ -102,6 +102,28 @@ def test_an_error_shows_no_card_number_not_even_one_that_its_end_would_cut() -> 
     error = reason("Caused by: java.lang.NumberFormatException: For input string: '4242 4242 4242 4242'")
     assert error.endswith("For input string: '****-****-****-4242'")
     assert "4242424242" not in reason("x " * (ERROR_LENGTH // 2 - 5) + "4242424242424242")
+
+
+async def test_the_job_is_looked_after_while_connect_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = asyncio.Semaphore(0)
+
+    async def ensure(_: Settings) -> job.Job:
+        looks.release()
+        return job.Job()
+
+    async def waits(_: Settings) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(engine, "WATCH_EVERY", 0)
+    monkeypatch.setattr(job, "ensure", ensure)
+    monkeypatch.setattr(sink, "apply", waits)
+    running = asyncio.create_task(engine.FlinkEngine(Settings()).run())
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            await looks.acquire()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 @pytest.mark.parametrize(

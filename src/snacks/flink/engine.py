@@ -1,6 +1,7 @@
 """Keeps the Flink job and MongoDB's sink connector going, and says how they are."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import structlog
 from msgspec import Struct
@@ -34,9 +35,9 @@ class FlinkEngine:
 
     async def run(self) -> None:
         """Submit, register, watch, repeat; whatever Flink and Connect do."""
-        while True:
-            await asyncio.gather(self._see_to_job(), self._see_to_sink())
-            await asyncio.sleep(WATCH_EVERY)
+        async with asyncio.TaskGroup() as group:  # each for itself: one waits long for a server that is away
+            group.create_task(_again_and_again(self._see_to_job))
+            group.create_task(_again_and_again(self._see_to_sink))
 
     async def status(self) -> FlinkStatus:
         """How both are now. Never raises: what does not answer is the problem that it tells."""
@@ -76,3 +77,9 @@ class FlinkEngine:
         except ConnectorError as error:
             self._sink = str(error)
             log.warning("the sink connector cannot be looked after", reason=str(error)[:300])
+
+
+async def _again_and_again(look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await look()
+        await asyncio.sleep(WATCH_EVERY)
