@@ -1,10 +1,8 @@
 """A system without Debezium, for tests of repair: MySQL and the CDC records are written separately."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
@@ -14,12 +12,11 @@ from snacks.actors import OrderHost
 from snacks.cdc import CDC_TOPICS
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS
 from snacks.config import Settings
-from snacks.documents import Documents
 from snacks.repair.comparison import Report
 from snacks.repair.partition import partition_of
 from snacks.repair.reconcile import reconcile
 from snacks.tables import Tables
-from tests import oracle
+from tests import folding, oracle
 from tests.fresh import fresh_topics
 from tests.given import item, payment, place, value
 from tests.sql import sql
@@ -45,16 +42,9 @@ async def fresh(base: Settings) -> Settings:
 @asynccontextmanager
 async def actors(settings: Settings) -> AsyncIterator[OrderHost]:
     """A process's actors, all shards running."""
-    async with Documents(settings.mongo, settings.mongo_database) as documents:
-        host = OrderHost(settings, documents, f"test-{uuid4().hex[:4]}")
-        task = asyncio.create_task(host.run())
-        try:
-            await until(lambda: host.status().ready and len(host.status().shards) == settings.partitions)
-            yield host
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    async with folding.actors(settings) as host:
+        await until(folding.runs(host, settings.partitions))
+        yield host
 
 
 def order(order_id: str, **columns: Any) -> tuple[Any, ...]:
