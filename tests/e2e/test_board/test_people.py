@@ -222,6 +222,42 @@ async def test_the_keyboard_alone_fulfils_ships_and_opens_an_order(board: Page, 
     await expect(card(board, order_id, "SHIPPED")).to_be_visible()
 
 
+async def test_who_leaves_an_order_quickly_keeps_the_focus_where_it_went(board: Page, teller: Teller) -> None:
+    order_id = await paid(teller)
+    await card(board, order_id, "PAID").locator(".open").click()
+    # The browser tells that a dialog was closed after it was: a quick Tab comes before that.
+    await board.evaluate(
+        """async (id) => {
+            const dialog = document.getElementById("order");
+            const told = new Promise((resolve) => dialog.addEventListener("close", resolve));
+            dialog.close();
+            document.querySelector(`.card[data-id="${id}"] .act`).focus();
+            await told;
+        }""",
+        order_id,
+    )
+    await expect(card(board, order_id).locator(".act")).to_be_focused()
+
+
+async def test_the_next_step_can_be_pressed_as_soon_as_the_card_has_moved(board: Page, teller: Teller) -> None:
+    order_id = await paid(teller)
+    await expect(card(board, order_id, "PAID")).to_be_visible()
+    await board.evaluate(
+        """(id) => new Promise((resolve) => {
+            const card = document.querySelector(`.card[data-id="${id}"]`);
+            new MutationObserver((_, observer) => {
+                if (card.dataset.status !== "FULFILLED") return;
+                observer.disconnect();
+                card.querySelector(".act").click();
+                resolve();
+            }).observe(card, { attributes: true });
+            card.querySelector(".act").click();
+        })""",
+        order_id,
+    )
+    await expect(card(board, order_id, "SHIPPED")).to_be_visible()
+
+
 async def tab_until(page: Page, condition: str) -> None:
     for _ in range(200):
         if await page.evaluate(condition):

@@ -37,7 +37,7 @@ export class Lanes {
   #cards = new Map(); // order id → card, of those on the page
   #limits = Object.fromEntries(STATUSES.map((status) => [status, SHOWN]));
   #errors = new Map(); // order id → what its last command said
-  #flying = new Set(); // ids with a command in flight
+  #flying = new Map(); // order id → the status that a command in flight is to change
   #changes = 0;
   #timer = 0;
   #drawn = 0;
@@ -126,7 +126,7 @@ export class Lanes {
       act.onclick = () => this.#act(entry.id);
       this.#cards.set(entry.id, card);
     }
-    const [flying, error] = [this.#flying.has(entry.id), this.#errors.get(entry.id) ?? ""];
+    const [flying, error] = [this.#flying.get(entry.id) === entry.status, this.#errors.get(entry.id) ?? ""];
     if (card.entry === entry && card.flying === flying && card.error === error) return card;
     [card.entry, card.flying, card.error] = [entry, flying, error];
     const [snack, open, total, what, act, problem] = card.children;
@@ -152,8 +152,8 @@ export class Lanes {
 
   async #act(id) {
     const entry = this.#orders.get(id);
-    if (!entry || this.#flying.has(id)) return;
-    this.#flying.add(id);
+    if (!entry || this.#flying.get(id) === entry.status) return;
+    this.#flying.set(id, entry.status);
     this.#errors.delete(id);
     this.draw();
     try {
@@ -162,7 +162,7 @@ export class Lanes {
     } catch (error) {
       this.#errors.set(id, error instanceof Refused ? `Not done: ${error.message}.` : error.message);
     }
-    this.#flying.delete(id);
+    if (this.#flying.get(id) === entry.status) this.#flying.delete(id); // else it is the next command's
     this.changed();
   }
 

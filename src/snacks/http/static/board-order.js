@@ -31,7 +31,8 @@ export class OrderDialog {
     this.#dialog.onclose = () => {
       const back = this.#from?.isConnected ? this.#from.querySelector(".open") : byId("lanes-title");
       this.#id = this.#from = this.#shown = null;
-      back.focus();
+      // The browser gave the focus back when it closed, and told of it later: who has moved on since stays there.
+      if (document.activeElement === document.body) back.focus();
     };
   }
 
