@@ -222,7 +222,7 @@ async def test_the_keyboard_alone_fulfils_ships_and_opens_an_order(board: Page, 
     await expect(card(board, order_id, "SHIPPED")).to_be_visible()
 
 
-async def test_who_leaves_an_order_quickly_keeps_the_focus_where_it_went(board: Page, teller: Teller) -> None:
+async def test_who_leaves_an_order_quickly_keeps_the_focus_where_it_is(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     await card(board, order_id, "PAID").locator(".open").click()
     # The browser tells that a dialog was closed after it was: a quick Tab comes before that.
@@ -239,7 +239,7 @@ async def test_who_leaves_an_order_quickly_keeps_the_focus_where_it_went(board: 
     await expect(card(board, order_id).locator(".act")).to_be_focused()
 
 
-async def test_the_next_step_can_be_pressed_as_soon_as_the_card_has_moved(board: Page, teller: Teller) -> None:
+async def test_the_next_step_can_be_pressed_when_the_card_has_moved(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     await expect(card(board, order_id, "PAID")).to_be_visible()
     await board.evaluate(
