@@ -239,6 +239,23 @@ async def test_who_leaves_an_order_quickly_keeps_the_focus_where_it_is(board: Pa
     await expect(card(board, order_id).locator(".act")).to_be_focused()
 
 
+async def test_an_order_that_is_opened_again_quickly_is_followed(board: Page, teller: Teller) -> None:
+    order_id = await paid(teller)
+    await card(board, order_id, "PAID").locator(".open").click()
+    await board.evaluate(
+        """async (id) => {
+            const dialog = document.getElementById("order");
+            const told = new Promise((resolve) => dialog.addEventListener("close", resolve));
+            dialog.close();
+            document.querySelector(`.card[data-id="${id}"] .open`).click();
+            await told;
+        }""",
+        order_id,
+    )
+    await teller.fulfil(order_id)
+    await expect(board.locator("#order-status")).to_have_text("FULFILLED")
+
+
 async def test_the_next_step_can_be_pressed_when_the_card_has_moved(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     await expect(card(board, order_id, "PAID")).to_be_visible()

@@ -29,6 +29,7 @@ export class OrderDialog {
       if (event.target === this.#dialog) this.#dialog.close();
     };
     this.#dialog.onclose = () => {
+      if (this.#dialog.open) return; // told late: it was opened again meanwhile
       const back = this.#from?.isConnected ? this.#from.querySelector(".open") : byId("lanes-title");
       this.#id = this.#from = this.#shown = null;
       // The browser gave the focus back when it closed, and told of it later: who has moved on since stays there.
