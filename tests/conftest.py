@@ -39,7 +39,7 @@ async def platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pl
 
     From containers where a Docker engine answers, else as processes; TEST_SERVERS says otherwise.
     """
-    folder = tmp_path_factory.mktemp("main")
+    folder = tmp_path_factory.mktemp("main für 店")  # any folder will do
     wanted = os.environ.get("TEST_SERVERS") or ("processes" if compose.problem() else "containers")
     if wanted == "containers":
         with containers(folder) as composed:

@@ -169,6 +169,15 @@ def test_a_data_folder_that_cannot_be_begun_says_how_to_move_it(tmp_path: Path) 
     assert not (tmp_path / "data").exists()
 
 
+def test_a_path_in_any_letters_is_what_java_reads() -> None:
+    data = "/home/jürgen/日本 🦄/a\\b"
+    values = {"host": "h", "reach": "h", "port": 1, "controller_port": 2, "partitions": 3}
+    text = install.conf("kafka.properties", data=data, **values)
+    (line,) = (line for line in text.splitlines() if line.startswith("log.dirs="))
+    units = line.removeprefix("log.dirs=").encode("ascii").decode("unicode_escape")
+    assert units.encode("utf-16", "surrogatepass").decode("utf-16") == data
+
+
 # Java.
 
 

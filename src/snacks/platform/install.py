@@ -38,9 +38,18 @@ KEEP = {
 
 
 def conf(name: str, **values: object) -> str:
-    """A file of `conf/` with its `$names` filled in."""
+    """A file of `conf/` with its `$names` filled in, whatever letters they have."""
     text = (files("snacks.platform") / "conf" / name).read_text("utf-8")
-    return Template(text).substitute({name: str(value) for name, value in values.items()})
+    filled = {name: str(value) for name, value in values.items()}
+    if name.endswith(".properties"):  # Java reads them as Latin-1; what is beyond ASCII has an escape
+        filled = {name: _property(value) for name, value in filled.items()}
+    return Template(text).substitute(filled)
+
+
+def _property(value: str) -> str:
+    units = value.replace("\\", "\\\\").encode("utf-16-be")
+    codes = (int.from_bytes(units[at : at + 2]) for at in range(0, len(units), 2))
+    return "".join(chr(code) if code < 0x7F else f"\\u{code:04x}" for code in codes)
 
 
 def unpack(set_: str, archive: Path, folder: Path) -> None:

@@ -45,7 +45,8 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
+            # Java reads file names in the locale's letters; and what servers say is searched, in English.
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
             start_new_session=True,
         )
 
