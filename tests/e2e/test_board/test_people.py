@@ -181,6 +181,7 @@ async def test_where_flink_folds_no_page_says_that_nobody_does(app: App, browser
         await page.goto("/")
         await expect(page.locator("#system-state")).to_contain_text("All is well")
         await expect(page.locator("#owners > li")).to_have_count(0)
+        await expect(page.locator("#flow > li").nth(4)).to_contain_text("Flink SQL (well)")
         await page.goto("/static/topology.html")
         await expect(page.locator("#state")).to_contain_text("All is well")
         await expect(page.get_by_text("No process folds")).to_be_hidden()

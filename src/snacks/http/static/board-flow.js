@@ -16,13 +16,14 @@ const BOXES = [
       payments: n.payment?.counts.records }) },
   { id: "actors", moves: "aggregates", title: "Order actors", nodes: ["actors"], lines: ({ actors }, others) => ({
       [others ? "folded here" : "folded"]: actors?.counts.folded,
-      [others ? "published here" : "published"]: actors?.counts.published, "to fold": actors?.counts["to fold"] }) },
+      [others ? "published here" : "published"]: actors?.counts.published, "to fold": actors?.counts["to fold"],
+      "tasks running": actors?.counts["tasks running"] }) }, // where Flink folds
   { id: "mongodb", moves: "aggregates", title: "MongoDB", nodes: ["mongodb"], lines: (n) => sum("orders", n.mongodb) },
   { id: "aggregates", title: "Topics out", nodes: ["aggregates", "dead-letters"],
     lines: (n) => ({ states: n.aggregates?.counts.records, "dead letters": n["dead-letters"]?.counts.records }) },
   { id: "page", title: "This page", nodes: [] },
 ];
-const NO_RATE = new Set(["to fold", "readers"]); // what stands there now, not what has passed
+const NO_RATE = new Set(["to fold", "tasks running", "readers"]); // what stands there now, not what has passed
 
 function sum(name, node) {
   const counts = Object.values(node?.counts ?? {});
@@ -39,7 +40,7 @@ export class Flow {
     [this.#page, this.#heard] = [page, heard];
     for (const box of BOXES) {
       const item = h("li", { className: "box" },
-        h("span", { className: "box-title" }, h("span", { className: "dot", "aria-hidden": "true" }), box.title,
+        h("span", { className: "box-title" }, h("span", { className: "dot", "aria-hidden": "true" }), h("span", {}, box.title),
           h("span", { className: "hidden" })),
         h("span", { className: "box-note soft" }, box.note ?? ""),
         h("span", { className: "box-lines" }));
@@ -86,6 +87,7 @@ export class Flow {
     this.#last = now;
     const wrong = topology.problems.length;
     byId("system-dot").className = wrong ? "dot trouble" : "dot ok";
+    if (nodes.actors) text(this.#boxes.get("actors").querySelector(".dot + span"), nodes.actors.title); // or another engine
     const lag = nodes.actors?.counts["to fold"];
     text(byId("system-state"), wrong ? topology.problems.join(" · ")
       : `All is well${lag === undefined ? "" : `, ${lag} to fold`}.`);
