@@ -74,16 +74,21 @@ def stop() -> None:
     """
     settings = config.load()
 
-    async def both() -> tuple[bool, bool]:
-        return await sink.delete(settings), await job.stop(settings)
+    async def both() -> list[bool | BaseException]:
+        return await asyncio.gather(job.stop(settings), sink.delete(settings), return_exceptions=True)
 
-    removed, cancelled = asyncio.run(both())
-    stopped = [*(["the job"] if cancelled else []), *(["the sink connector"] if removed else [])]
-    if not stopped:
+    results = asyncio.run(both())
+    stopped = [
+        name for name, done in zip(("the job", "the sink connector"), results, strict=True) if done is True
+    ]
+    errors = [error for error in results if isinstance(error, BaseException)]
+    if stopped:
+        console.print(f"Stopped {' and '.join(stopped)}.")
+        console.print("If an app with --engine flink still runs, it starts both again: end it first.")
+    elif not errors:
         console.print("Neither the job nor the sink connector was there.")
-        return
-    console.print(f"Stopped {' and '.join(stopped)}.")
-    console.print("If an app with --engine flink still runs, it starts both again: end it first.")
+    if errors:
+        raise errors[0]
 
 
 async def _sql(settings: Settings, text: str, *, as_json: bool, limit: int, seconds: float) -> None:

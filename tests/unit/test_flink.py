@@ -12,6 +12,7 @@ from unittest.mock import AsyncMock
 import pytest
 from typer.testing import CliRunner
 
+from snacks.cdc.connector import ConnectorError
 from snacks.cli_flink import flink_cli
 from snacks.config import Settings
 from snacks.flink import engine, job, sink
@@ -144,6 +145,14 @@ def test_stop_says_what_it_stopped(
     assert told.exit_code == 0
     assert told.stdout.splitlines()[0] == said
     assert ("end it first" in told.stdout) == (removed or cancelled)
+
+
+def test_stop_stops_what_it_can_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink, "delete", AsyncMock(side_effect=ConnectorError("Connect does not answer")))
+    monkeypatch.setattr(job, "stop", AsyncMock(return_value=True))
+    told = CliRunner().invoke(flink_cli, ["stop"])
+    assert "Stopped the job." in told.stdout
+    assert "Connect does not answer" in str(told.exception)
 
 
 def test_the_sink_connector_holds_no_login_and_reads_what_was_committed() -> None:
