@@ -74,7 +74,7 @@ def stop() -> None:
     """
     settings = config.load()
 
-    async def both() -> list[bool | BaseException]:
+    async def both() -> tuple[bool | BaseException, bool | BaseException]:
         return await asyncio.gather(job.stop(settings), sink.delete(settings), return_exceptions=True)
 
     results = asyncio.run(both())

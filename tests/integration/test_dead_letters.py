@@ -27,6 +27,7 @@ from tests.given import item, payment, place, value
 from tests.waiting import until
 
 from snacks.actors.checkpoint import Checkpoint
+from snacks.actors.shard import Shard
 from snacks.cdc import CDC_TOPICS, topics
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
 from snacks.config import Settings
@@ -227,14 +228,34 @@ async def test_c7_records_deleted_below_the_checkpoint_are_said_and_nothing_else
     await produce(given, *map(value, (item(), place())))
     await fold_until(given, folded=2)
     await produce(given, *[value(item(f"kit-{number}")) for number in range(2, 102)])
-    admin = AIOKafkaAdminClient(bootstrap_servers=given.kafka)
-    await admin.start()
-    try:
-        await admin.delete_records({TopicPartition(CDC_TOPICS[0], 0): RecordsToDelete(before_offset=51)})
-    finally:
-        await admin.close()
+    await _delete_before(given, 51)
     await fold_until(given, folded=50)
     assert "records are missing between the checkpoint and the topic" in capsys.readouterr().out
+
+
+async def test_c7_records_deleted_before_a_running_shard_read_them_are_said(
+    given: Settings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with actors(given) as host:
+        await produce(given, *map(value, (item(), place())))
+        await until(lambda: total(host, "folded") == 2)
+        with monkeypatch.context() as patched:
+            patched.setattr(Shard, "wants", lambda *_: False)  # as if it did not keep up
+            turns = host._turns
+            await until(lambda: host._turns > turns + 2)
+            await produce(given, *[value(item(f"kit-{number}")) for number in range(2, 102)])
+            await _delete_before(given, 51)
+        await until(lambda: total(host, "folded") == 52)
+    assert "records were deleted before they were read" in capsys.readouterr().out
+
+
+async def _delete_before(settings: Settings, offset: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(CDC_TOPICS[0], 0): RecordsToDelete(before_offset=offset)})
+    finally:
+        await admin.close()
 
 
 async def test_c7_a_topic_made_anew_is_read_from_its_beginning(given: Settings) -> None:

@@ -212,13 +212,13 @@ def test_a_delete_of_a_row_never_seen_says_nothing(change):
         (-1, (1, 400), True),
         (-1, (1, 800), False),  # the clock was set back
         (1, (1, 400), False),  # a fail-over: another server's binlog
-        (0, (1, 400), False),
-        (-1, (1, 700), False),  # the same transaction
+        (0, (1, 400), True),  # sent again: a change before it in the same transaction, or second
+        (-1, (1, 700), False),
         (-1, None, False),
         (-1, (0, 9999), True),
     ],
 )
-def test_a18_a_record_is_older_only_if_time_and_position_are_lower(at, position, older):
+def test_a18_a_record_is_older_if_its_position_is_lower_and_its_time_no_higher(at, position, older):
     held = folded(item(apple(quantity=9), position=(1, 700)))
     late = item(at=NOW + at, position=position)
     assert (fold(held, late) is held) is older

@@ -1,10 +1,12 @@
 """The member of the consumer group: how it is made, where it reads, and how it goes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
 
 from snacks.actors.closing import ended
 from snacks.actors.sources import TopicRemade
@@ -73,6 +75,39 @@ async def seek(
         if source in consumer.assignment():
             consumer.seek(source, offset)
     return taken, {source.topic: end for source, end in ends.items()}
+
+
+async def tell_missing(consumer: AIOKafkaConsumer, gaps: Mapping[TopicPartition, int], within: float) -> None:
+    """Say loudly that records were deleted before they were read: aiokafka reads on at the first one left.
+
+    `gaps`: the offsets that were expected where later ones came. The marks of a connector's transactions
+    leave such gaps too; then the topic still begins before them. `within`: seconds for the broker's answer.
+    """
+    try:
+        async with asyncio.timeout(within):
+            begins = await consumer.beginning_offsets(gaps)
+    except (KafkaError, TimeoutError) as error:
+        log.warning("offsets were skipped, and it is not known why", error=repr(error))
+        return
+    for source, offset in gaps.items():
+        if begins[source] > offset:
+            log.error(
+                "records were deleted before they were read: compare with MySQL",
+                topic=source.topic,
+                partition=source.partition,
+                next_offset=offset,
+                begin=begins[source],
+            )
+
+
+def lag(consumer: AIOKafkaConsumer, partition: int, offsets: Mapping[str, int]) -> int:
+    """How many records lie behind a shard's next offsets by topic, as far as the last fetches told."""
+    behind = 0
+    for topic in CDC_TOPICS:
+        source = TopicPartition(topic, partition)
+        if source in consumer.assignment():
+            behind += max(0, (consumer.highwater(source) or 0) - offsets.get(topic, 0))
+    return behind
 
 
 async def close(consumer: AIOKafkaConsumer, within: float, *, leave: bool) -> None:

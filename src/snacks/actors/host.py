@@ -162,8 +162,10 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 raise Wedged(self._wedged)
             batch = await consumer.getmany(timeout_ms=int(POLL_TIMEOUT * 1000), max_records=POLL_RECORDS)
             # Nothing is awaited between here and the hand-over: a rebalance cannot come in between.
-            self._hand_over(batch)
+            gaps = self._hand_over(batch)
             self._push_back(consumer)
+            if gaps:
+                await group_consumer.tell_missing(consumer, gaps, self._settings.commit_timeout)
             if loop.time() >= commit_at:
                 commit_at = loop.time() + GROUP_COMMIT_EVERY
                 await self._commit_group(consumer)
@@ -175,21 +177,30 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 if task.done():
                     task.result()  # a shard that died of a defect must stop the process from going on
 
-    def _hand_over(self, batch: dict[TopicPartition, Sequence[ConsumerRecord]]) -> None:
+    def _hand_over(self, batch: dict[TopicPartition, Sequence[ConsumerRecord]]) -> dict[TopicPartition, int]:
+        """Give the shards their records. Returns the offsets that were expected where later ones came."""
+        gaps = {}
         for source, records in batch.items():
             shard = self._shards.get(source.partition)
-            if shard is not None:
+            if shard is not None and records:
+                expected = shard.expects(source.topic)
+                if shard.running and records[0].offset > expected:
+                    gaps[source] = expected
                 shard.offer(records)
+        return gaps
 
     def _push_back(self, consumer: AIOKafkaConsumer) -> None:
         """Read on only for shards that keep up: the memory of what waits is bounded."""
         paused = consumer.paused()
-        for partition, shard in self._shards.items():
-            sources = {TopicPartition(topic, partition) for topic in CDC_TOPICS} & consumer.assignment()
-            if shard.running and not shard.full and sources & paused:
-                consumer.resume(*sources)
-            elif (shard.full or not shard.running) and sources - paused:
-                consumer.pause(*sources)
+        for source in consumer.assignment():
+            shard = self._shards.get(source.partition)
+            if shard is None:
+                continue
+            if not shard.wants(source.topic):
+                if source not in paused:
+                    consumer.pause(source)
+            elif source in paused:
+                consumer.resume(source)
 
     async def _commit_group(self, consumer: AIOKafkaConsumer) -> None:
         """The group's offsets, so that other tools show lag. Nothing depends on them."""
@@ -305,12 +316,5 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         return None
 
     def _lag(self, shard: Shard) -> int:
-        if self._consumer is None:
-            return 0
-        lag = 0
-        for topic in CDC_TOPICS:
-            source = TopicPartition(topic, shard.partition)
-            if source in self._consumer.assignment():
-                end = self._consumer.highwater(source)
-                lag += max(0, (end or 0) - shard.offsets.get(topic, 0))
-        return lag
+        consumer = self._consumer
+        return group_consumer.lag(consumer, shard.partition, shard.offsets) if consumer else 0

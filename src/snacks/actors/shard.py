@@ -17,7 +17,7 @@ from aiokafka import ConsumerRecord
 from aiokafka.errors import KafkaError, ProducerFenced
 
 from snacks.actors.checkpoint import Checkpoint
-from snacks.actors.consumer import StartReading
+from snacks.actors.consumer import HEARTBEAT, StartReading
 from snacks.actors.inbox import Inbox
 from snacks.actors.order import Outcome
 from snacks.actors.orders import Orders, aggregates, checkpoints, read
@@ -35,6 +35,8 @@ many a drain writes a quarter more documents: an order is written once a cycle. 
 fewer, once what MongoDB has is committed: servers that are too slow for so many at once would be so again."""
 
 RETRY_FIRST, RETRY_LONGEST = 0.2, 2.0
+TAKEN_OVER = 2.5 * HEARTBEAT
+"""Until a fenced shard fences back, in seconds: by then the group has told who has lost it."""
 TOO_SLOW = 2
 """Writes that ran out of time although MongoDB answers, until the shard starts over with smaller cycles."""
 PROGRESS_EVERY = 2.0  # seconds between two lines of log about a restore
@@ -74,9 +76,7 @@ class Shard:
         self._reason = ""
         self._orders = Orders(partition, elsewhere)
         self._claim: Claim | None = None
-        self._ahead: dict[str, int] = {}
-        self._received: dict[str, int] = {}
-        self._inbox = Inbox()
+        self._inbox = Inbox(partition)
         self._room = room
         self._in_cycle = False
         self._most = self._tried = CYCLE_RECORDS
@@ -92,13 +92,15 @@ class Shard:
         """Take records of one topic to fold. Before the shard runs they are dropped: it will seek."""
         if self._state is State.RUNNING and records:
             self._inbox.put(records)
-            self._received[records[-1].topic] = records[-1].offset + 1
             self._wake.set()
 
-    @property
-    def full(self) -> bool:
-        """True if the host should stop reading for this shard until it has caught up."""
-        return self._inbox.full and self._caught_up
+    def expects(self, topic: str) -> int:
+        """The offset of the topic's record that comes next; of no meaning before the shard runs."""
+        return self._inbox.expects(topic)
+
+    def wants(self, topic: str) -> bool:
+        """True if the host should read the topic on for this shard."""
+        return self._state is State.RUNNING and self._inbox.wants(topic)
 
     @property
     def running(self) -> bool:
@@ -108,7 +110,9 @@ class Shard:
     @property
     def busy(self) -> bool:
         """True if it has something to do now, and need not wait for other shards first."""
-        work = self._in_cycle or (self._inbox and self._caught_up and self.partition not in self._room.queue)
+        work = self._in_cycle or (
+            self._inbox and self._inbox.caught_up and self.partition not in self._room.queue
+        )
         return self._state is not State.RUNNING or bool(work)
 
     def has(self, order_id: str) -> bool:
@@ -139,12 +143,13 @@ class Shard:
         pause = RETRY_FIRST
         try:
             while not self._drain.is_set():
+                cycles = self._counts["cycles"]
                 try:
                     await self._open()
-                    pause = RETRY_FIRST
                     await self._serve()
                 except (ProducerFenced, Superseded):
                     self._fail("another process took this shard over")
+                    pause = max(pause, TAKEN_OVER)
                 except TopicRemade as error:
                     self._fail(f"{error} was made anew")
                 except TooMuch:
@@ -158,9 +163,10 @@ class Shard:
                 except Exception as error:
                     log.exception("shard failed", shard=self.partition)
                     self._fail(f"unexpected: {error!r}")
-                if not self._drain.is_set():
-                    await self._wait(pause)
-                    pause = min(pause * 2, RETRY_LONGEST)
+                if self._drain.is_set():
+                    break
+                await self._wait(pause)
+                pause = RETRY_FIRST if self._counts["cycles"] > cycles else min(pause * 2, RETRY_LONGEST)
         finally:
             self._to(State.DRAINING)
             self._inbox.clear()
@@ -174,7 +180,9 @@ class Shard:
         self._in_cycle = False
         self._inbox.clear()
         await self._checkpoint.fence()
+        self._step()
         await self._release()
+        self._step()
         self._claim = await self._documents.claim(self.partition)
         self._to(State.RESTORING)
         self._progress, self._told = (0, 0), time.monotonic()
@@ -185,15 +193,14 @@ class Shard:
         # Nothing is awaited between the seek in there and RUNNING: no record from elsewhere gets in.
         self.offsets, ends = await self._start_reading(self.partition, restored.offsets)
         self._marks = {topic: one for topic, one in restored.marks.items() if topic in restored.offsets}
-        self._received = dict(self.offsets)
-        self._ahead = {topic: min(offset, ends.get(topic, 0)) for topic, offset in self._claim.ahead.items()}
+        self._inbox.begin(self.offsets, self._claim.ahead, ends)
         self._to(State.RUNNING)
-        self._reason = ""
+        self._reason = "" if self._inbox.caught_up else "reads on to where a former owner's documents are"
         log.info("shard runs", shard=self.partition, orders=len(self._orders), offsets=self.offsets)
 
     async def _serve(self) -> None:
         while not self._drain.is_set():
-            if not self._inbox or not self._caught_up:
+            if not self._inbox or not self._inbox.caught_up:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
@@ -206,7 +213,7 @@ class Shard:
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
-        records = self._inbox.take(self._most, self.offsets, self._ahead)
+        records = self._inbox.take(self._most)
         self._tried = len(records)
         batch = read(records, self.offsets, self._marks)
         outcomes = await self._orders.fold(batch, self._step)
@@ -215,7 +222,7 @@ class Shard:
         states = checkpoints(outcomes)
         published = aggregates(outcomes, batch, stored=time.time_ns() // 1_000_000)
         await self._checkpoint.commit(states, published, batch.letters, batch.offsets, batch.marks)
-        self.offsets, self._marks, self._ahead = batch.offsets, batch.marks, {}
+        self.offsets, self._marks, self._reason = batch.offsets, batch.marks, ""
         self._most = min(CYCLE_RECORDS, self._most * 2)
         self._orders.settle(states)
         self._step()
@@ -282,11 +289,6 @@ class Shard:
         self._inbox.clear()
         self._reason = reason[:300]
         log.warning("shard starts over", shard=self.partition, reason=self._reason)
-
-    @property
-    def _caught_up(self) -> bool:
-        """Whether what a former owner wrote to MongoDB and did not commit has been read here too."""
-        return all(self._received.get(topic, 0) >= offset for topic, offset in self._ahead.items())
 
     async def _release(self) -> None:
         claim, self._claim = self._claim, None

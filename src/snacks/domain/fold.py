@@ -146,12 +146,13 @@ def _with(state: OrderState, change: RowChange, kept: Kept[Any], revision: int) 
 
 
 def _older(change: RowChange, held: Kept[Any]) -> bool:
-    # After a fail-over, or when a clock is set back, one of the two alone says nothing.
+    # After a fail-over, or when a clock is set back, one of the two alone says nothing. The changes of a
+    # transaction share their time (on MariaDB those of a second): sent again, only the position tells.
     return (
         change.position is not None
         and held.position is not None
         and change.position < held.position
-        and change.at < (held.seen or held.at)
+        and change.at <= (held.seen or held.at)
     )
 
 

@@ -17,24 +17,24 @@ from tests.chaos.model import kafka
 from tests.chaos.model.virtual import RUNNING
 
 from snacks import claims, documents
-from snacks.actors import checkpoint, host, orders, shard
+from snacks.actors import checkpoint, host, inbox, orders, shard
 from snacks.actors import consumer as group_consumer
 from snacks.cdc.topics import CHECKPOINTS, DEAD_LETTERS
-from snacks.domain import projection
+from snacks.domain import fold, projection
 from snacks.domain.order import NEW, encode
 
 # ── the cycle and its commit ─────────────────────────────────────────────────────────────────────
 
 
 async def _commit_before_write(self: Any) -> None:
-    records = self._inbox.take(len(self._inbox), {}, {})
+    records = self._inbox.take(len(self._inbox))
     batch = orders.read(records, self.offsets)
     outcomes = await self._orders.fold(batch)
     states = orders.checkpoints(outcomes)
     await self._checkpoint.commit(
         states, orders.aggregates(outcomes, batch, stored=0), batch.letters, batch.offsets, batch.marks
     )
-    self.offsets, self._marks, self._ahead = batch.offsets, batch.marks, {}
+    self.offsets, self._marks, self._reason = batch.offsets, batch.marks, ""
     self._orders.settle(states)
     await self._emit(outcomes, batch.offsets)
 
@@ -124,13 +124,6 @@ _restore = checkpoint.Checkpoint.restore
 def _keeps_state(self: Any, states: Any) -> None:
     """Actors go on with what they folded, committed or not."""
     self._states = states
-
-
-def _takes_early_records(self: Any, records: Any) -> None:
-    self._inbox.put(records)
-    if records:
-        self._received[records[-1].topic] = records[-1].offset + 1
-    self._wake.set()
 
 
 async def _revokes_at_once(self: Any, _revoked: Any) -> None:
@@ -249,6 +242,12 @@ def _reads_again(records: Any, offsets: Any, _marks: Any) -> Any:
 
 _read = orders.read
 
+
+def _equal_times_are_news(change: Any, held: Any) -> bool:
+    older = change.position is not None and held.position is not None and change.position < held.position
+    return older and change.at < (held.seen or held.at)
+
+
 PLANTED: dict[str, tuple[Any, str, Any]] = {
     "commit before write": (shard.Shard, "_cycle", _commit_before_write),
     "states and offsets in two transactions": (checkpoint.Checkpoint, "commit", _states_and_offsets_apart),
@@ -262,7 +261,6 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     "restore stops at the first gap": (checkpoint.Checkpoint, "restore", _stops_at_a_gap),
     "restore forgets the states": (checkpoint.Checkpoint, "restore", _restores_offsets_only),
     "state kept after a failed commit": (orders.Orders, "restore", _keeps_state),
-    "records taken before the shard runs": (shard.Shard, "offer", _takes_early_records),
     "shard revoked and not drained": (host.OrderHost, "on_partitions_revoked", _revokes_at_once),
     "offsets reset to the latest": (host.OrderHost, "_start_reading", _from_the_latest),
     "offsets of the group, not of the checkpoint": (host.OrderHost, "_start_reading", _from_the_group),
@@ -273,8 +271,9 @@ PLANTED: dict[str, tuple[Any, str, Any]] = {
     "last writer wins": (documents.Documents, "_write", _last_writer_wins),
     "MongoDB's errors ignored": (documents.Documents, "emit", _unavailable_is_ignored),
     "how far the documents are not kept": (documents.Documents, "emit", _ahead_is_not_kept),
-    "writes before it has read as far": (shard.Shard, "_caught_up", True),
+    "writes before it has read as far": (inbox.Inbox, "caught_up", True),
     "passivation race": (orders.Orders, "settle", _loses_bytes),
+    "repeats of a transaction": (fold, "_older", _equal_times_are_news),
     "clock as modifiedDate": (projection, "_timestamp", _clock),
     "records folded twice": (shard, "read", _reads_again),
 }
