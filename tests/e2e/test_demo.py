@@ -82,6 +82,7 @@ def _alive(one: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.timeout(200)
 async def test_the_story_on_mariadb_ends_in_the_documents_that_its_tables_say(
     demo: Demo, settings: Settings
 ) -> None:
@@ -94,6 +95,7 @@ async def test_the_story_on_mariadb_ends_in_the_documents_that_its_tables_say(
     assert not oracle.differences(left, right)
 
 
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 async def test_however_the_demo_ends_no_process_is_left(demo: Demo, sign: signal.Signals) -> None:
     started = family(demo)
@@ -102,9 +104,16 @@ async def test_however_the_demo_ends_no_process_is_left(demo: Demo, sign: signal
     await assert_gone(started)
 
 
+@pytest.mark.timeout(200)
 async def test_the_demo_plays_again_on_the_data_of_earlier_runs(settings: Settings, tmp_path: Path) -> None:
     again = Demo(settings, tmp_path / "output", "--once")
-    assert await again.ended() == 0, again.output.read_text("utf-8")
+    try:
+        await until(lambda: again.child.poll() is not None, within=120, every=0.1)
+    finally:
+        if again.child.poll() is None:
+            again.child.terminate()
+            await again.ended()
+    assert again.child.returncode == 0, again.output.read_text("utf-8")
     assert again.told("every order is SHIPPED")
 
 

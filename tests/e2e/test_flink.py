@@ -35,7 +35,7 @@ from snacks.flink import FlinkEngine, job
 from snacks.platform import Platform, artifacts, running
 from snacks.story import CHAPTERS, Teller
 
-FLINK_OFFSET = 5800
+FLINK_OFFSET = 5700
 pytestmark = pytest.mark.timeout(480)  # the first one starts eight processes
 
 

@@ -14,7 +14,7 @@ from tests.waiting import until
 
 from snacks.story import Teller
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(60, func_only=True)  # app and browser have limits of their own
 COMMANDS = {"wish": "/api/item-details", "where": "/api/shipping-location", "penny": "/api/payment"}
 
 
@@ -82,6 +82,26 @@ async def test_a_wish_goes_all_the_way_to_shipped_before_the_wishers_eyes(
         "longitude": -93.1893875758,
     }
     assert order["payment"]["creditCardNumber"] == "****-****-****-7777"
+
+
+async def test_a_penny_whose_answer_was_lost_and_whose_order_was_shipped_since_is_no_dead_end(
+    app: App, page: Page
+) -> None:
+    async def lose(route: Route) -> None:
+        await route.fetch()
+        await route.abort()
+
+    await wish(page, "Quinn", until_screen="penny")
+    await page.route("**/api/payment", lose, times=1)
+    await page.click(f"{on('penny')} button")
+    await expect(page.locator("#problem")).to_contain_text("please try again")
+    async with httpx.AsyncClient(timeout=15) as client:
+        teller = Teller(client, app.url(0))
+        mine = await order_id(page)
+        await teller.fulfil(mine)
+        await teller.ship(mine)
+    await page.click(f"{on('penny')} button")
+    await page.wait_for_selector("li[data-status=SHIPPED][aria-current]")
 
 
 async def test_a_double_click_orders_once(app: App, page: Page) -> None:

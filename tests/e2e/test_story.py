@@ -199,7 +199,10 @@ async def test_no_card_number_is_anywhere(app: App, client: httpx.AsyncClient) -
     files = [path for path in [*state.glob("logs/*"), *state.glob("data/**/*")] if path.is_file()]
     assert len(files) > 20
     for path in files:
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # Kafka has compacted it away since
+            continue
         assert not any(form in content for form in forms), path
     topic = str(await published(app.settings)).encode()  # its batches are compressed on disk
     assert not any(form in topic for form in forms)

@@ -12,7 +12,7 @@ from tests.e2e.cards import card, paid
 
 from snacks.story import Teller
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(60, func_only=True)  # app and browser have limits of their own
 MANY = 2000
 
 # ── two thousand orders ──────────────────────────────────────────────────────────────────────────

@@ -9,6 +9,12 @@ const MOST = 96;
 const FLIGHT = 350; // milliseconds
 const FLIGHTS = 24; // more at once would be a flicker, not a flight
 const BUSY = 100; // milliseconds between drawings while many orders change
+const DOUBLE = 300; // milliseconds in which a second press is the same double click
+const PRESS = 1000; // milliseconds for which a press may hold the cards where they are
+
+let pressed = 0; // since when a button or finger is down: a card that moves under it would lose the click
+addEventListener("pointerdown", () => { pressed = performance.now(); }, true);
+for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { pressed = 0; }, true);
 
 const ACTIONS = {
   PENDING: { label: (entry) => `Pay ${money(entry.total)}`, act: (entry) => pay(entry.id, visa(entry.total / 100)) },
@@ -36,11 +42,13 @@ export class Lanes {
   #open;
   #cards = new Map(); // order id → card, of those on the page
   #limits = Object.fromEntries(STATUSES.map((status) => [status, SHOWN]));
-  #errors = new Map(); // order id → what its last command said
+  #errors = new Map(); // order id → { status, text }: what its last command said, and to which status
   #flying = new Map(); // order id → the status that a command in flight is to change
   #changes = 0;
+  #many = false; // in the last drawing
   #timer = 0;
   #drawn = 0;
+  #acted = 0; // when a button was pressed last
   #parts = {};
 
   // `open(entry, card)` shows an order's details.
@@ -61,11 +69,16 @@ export class Lanes {
   // Something changed: draw in the next frame, or a little later while very much changes.
   changed() {
     this.#changes += 1;
+    this.#plan();
+  }
+
+  #plan() {
     if (this.#timer) return;
-    const wait = this.#changes > 1 ? Math.max(0, this.#drawn + BUSY - performance.now()) : 0;
+    const wait = this.#many ? Math.max(0, this.#drawn + BUSY - performance.now()) : 0;
     this.#timer = setTimeout(() => requestAnimationFrame(() => {
       this.#timer = 0;
-      this.draw();
+      if (pressed && performance.now() - pressed < PRESS) this.#plan();
+      else this.draw();
     }), document.hidden ? BUSY : wait);
   }
 
@@ -106,6 +119,7 @@ export class Lanes {
       if (focused.isConnected) focused.querySelector(".open").focus({ preventScroll: wasOn === undefined });
       else byId(`lane-${wasOn}`).querySelector("h3").focus();
     }
+    this.#many = this.#changes > FLIGHTS;
     this.#changes = 0;
     this.#drawn = performance.now();
   }
@@ -122,11 +136,18 @@ export class Lanes {
         h("p", { className: "error", hidden: true, role: "alert" }));
       card.dataset.id = entry.id;
       const [, open, , , act] = card.children;
-      open.onclick = () => this.#open(this.#orders.get(entry.id), card);
-      act.onclick = () => this.#act(entry.id);
+      open.onclick = () => this.#open(this.#orders.get(entry.id) ?? card.entry, card);
+      act.onclick = ({ detail, timeStamp }) => {
+        // The second press of a double click would find the card in its next lane, or another in its place.
+        if (detail > 1 && timeStamp - this.#acted < DOUBLE) return;
+        this.#acted = timeStamp;
+        this.#act(card.entry);
+      };
       this.#cards.set(entry.id, card);
     }
-    const [flying, error] = [this.#flying.get(entry.id) === entry.status, this.#errors.get(entry.id) ?? ""];
+    const flying = this.#flying.get(entry.id) === entry.status;
+    const said = this.#errors.get(entry.id);
+    const error = said?.status === entry.status ? said.text : "";
     if (card.entry === entry && card.flying === flying && card.error === error) return card;
     [card.entry, card.flying, card.error] = [entry, flying, error];
     const [snack, open, total, what, act, problem] = card.children;
@@ -150,19 +171,20 @@ export class Lanes {
     return card;
   }
 
-  async #act(id) {
-    const entry = this.#orders.get(id);
-    if (!entry || this.#flying.get(id) === entry.status) return;
-    this.#flying.set(id, entry.status);
+  // Does what the card shows; nothing if the order has gone on since.
+  async #act(entry) {
+    const { id, status } = entry;
+    if (this.#orders.get(id)?.status !== status || this.#flying.get(id) === status) return;
+    this.#flying.set(id, status);
     this.#errors.delete(id);
     this.draw();
     try {
-      await ACTIONS[entry.status].act(entry);
-      await this.#seen(id, entry.status);
+      await ACTIONS[status].act(entry);
+      await this.#seen(id, status);
     } catch (error) {
-      this.#errors.set(id, error instanceof Refused ? `Not done: ${error.message}.` : error.message);
+      this.#errors.set(id, { status, text: error instanceof Refused ? `Not done: ${error.message}.` : error.message });
     }
-    if (this.#flying.get(id) === entry.status) this.#flying.delete(id); // else it is the next command's
+    if (this.#flying.get(id) === status) this.#flying.delete(id); // else it is the next command's
     this.changed();
   }
 

@@ -9,6 +9,7 @@ const PLACES = [ // where an order from the form goes to: somewhere a speaker ca
 
 export function makeOrders() {
   const [play, said, form] = [byId("play"), byId("make-said"), byId("make")];
+  let tried = null; // the form's order until all of it was answered: the same again is no second order
 
   function say(message, bad = false) {
     text(said, message);
@@ -50,12 +51,15 @@ export function makeOrders() {
     const data = new FormData(form);
     const [name, quantity] = [data.get("name").trim(), Number(data.get("quantity"))];
     if (!name) throw new Error("please say who orders");
-    const id = newId();
+    const key = JSON.stringify([...data]);
+    if (tried?.key !== key) tried = { key, id: newId() };
+    const { id } = tried;
     const [latitude, longitude] = PLACES[Math.floor(Math.random() * PLACES.length)];
     say(`${name} orders …`);
     await order(id, [{ itemId: "1", itemName: data.get("snack"), price: 0.01, quantity }]);
     await shipTo(id, { customerName: name, customerAddress: "1 Snack Street", zipCode: "08505", latitude, longitude });
     if (data.get("paid")) await pay(id, visa(quantity / 100));
+    tried = null;
     say(`${name}'s order is ${data.get("paid") ? "placed and paid" : "placed"}.`);
   });
 }

@@ -25,8 +25,10 @@ export class OrderDialog {
   constructor(orders) {
     this.#orders = orders;
     byId("order-close").onclick = () => this.#dialog.close();
+    let pressed = null; // a text that is selected from inside to beside it is no press beside it
+    this.#dialog.onpointerdown = (event) => { pressed = event.target; };
     this.#dialog.onclick = (event) => { // a press beside it; to return false would switch its links off
-      if (event.target === this.#dialog) this.#dialog.close();
+      if (event.target === this.#dialog && pressed === this.#dialog) this.#dialog.close();
     };
     this.#dialog.onclose = () => {
       if (this.#dialog.open) return; // told late: it was opened again meanwhile

@@ -1,12 +1,13 @@
 // The promotion: four screens, each with its own address; what was done is kept for this window.
 
-import { PROMOTION, find, newId, order, pay, shipTo } from "./commands.js";
+import { PROMOTION, Refused, find, newId, order, pay, shipTo } from "./commands.js";
 import { STATUSES } from "./board-orders.js";
 import { byId, text } from "./dom.js";
 import { follow } from "./stream.js";
 
 const SCREENS = ["wish", "where", "penny", "sent"];
 const BASE = "/promotion";
+const ASK_AGAIN = 5000; // milliseconds until an order that nobody knows is asked for again
 const KEPT = "snickers-wish"; // in sessionStorage: { orderId, name, done }, done: how many screens
 
 let busy = false;
@@ -63,7 +64,14 @@ const DO = {
     await shipTo(mine.orderId, PROMOTION.place(name));
     keep({ ...mine, name });
   },
-  penny: (mine) => pay(mine.orderId, PROMOTION.card),
+  async penny(mine) {
+    try {
+      await pay(mine.orderId, PROMOTION.card);
+    } catch (error) {
+      // The answer to a former penny was lost, and the kitchen was quick.
+      if (!(error instanceof Refused && error.message.startsWith("the order is shipped"))) throw error;
+    }
+  },
 };
 
 async function press(screen, button) {
@@ -109,6 +117,7 @@ function watch() {
   unwatch();
   const seen = {};
   let told = false; // by the stream, since it began afresh
+  let asking = false;
   progress(null, seen);
   text(byId("news"), "Waiting for news …");
 
@@ -120,10 +129,19 @@ function watch() {
   const one = follow(`/ws/orders/${encodeURIComponent(orderId)}`, {
     afresh() { told = false; },
     async current() {
-      if (told) return;
+      if (asking) return;
+      asking = true;
       // Too new for the stream, or long finished: it lets go of those. The query side knows the latter.
-      const order = await find(orderId);
-      if (order && !told && following?.orderId === orderId) show(order.orderStatus, Date.parse(`${order.modifiedDate}Z`));
+      while (!told && following?.orderId === orderId) {
+        const order = await find(orderId);
+        if (told || following?.orderId !== orderId) break;
+        if (order) {
+          show(order.orderStatus, Date.parse(`${order.modifiedDate}Z`));
+          break;
+        }
+        await new Promise((resolve) => { setTimeout(resolve, ASK_AGAIN); });
+      }
+      asking = false;
     },
     order(message) {
       told = true;

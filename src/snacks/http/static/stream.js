@@ -2,6 +2,7 @@
 
 const FIRST_PAUSE = 250; // milliseconds before trying again; doubled each time
 const LONGEST_PAUSE = 5000;
+const ASLEEP = 30000; // who was hidden for so long may have slept, and its connection may be dead
 const SILENCE = 10000; // a connection that says nothing for so long at its start is given up
 
 // `path` is /ws/orders or /ws/orders/{orderId}. `on` has:
@@ -69,7 +70,12 @@ export function follow(path, on) {
   }
 
   addEventListener("online", hurry);
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && hurry());
+  let hidden = Date.now();
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "hidden") hidden = Date.now();
+    else if (Date.now() - hidden > ASLEEP) again();
+    else hurry();
+  });
   connect();
   return {
     hurry,
