@@ -213,6 +213,7 @@ class Shard:
 
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
+        self._reason = ""
         records = self._inbox.take(self._most)
         self._tried = len(records)
         batch = read(records, self.offsets, self._marks)
@@ -222,7 +223,7 @@ class Shard:
         states = checkpoints(outcomes)
         published = aggregates(outcomes, batch, stored=time.time_ns() // 1_000_000)
         await self._checkpoint.commit(states, published, batch.letters, batch.offsets, batch.marks)
-        self.offsets, self._marks, self._reason = batch.offsets, batch.marks, ""
+        self.offsets, self._marks = batch.offsets, batch.marks
         self._most = min(CYCLE_RECORDS, self._most * 2)
         self._orders.settle(states)
         self._step()

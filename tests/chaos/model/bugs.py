@@ -34,7 +34,7 @@ async def _commit_before_write(self: Any) -> None:
     await self._checkpoint.commit(
         states, orders.aggregates(outcomes, batch, stored=0), batch.letters, batch.offsets, batch.marks
     )
-    self.offsets, self._marks, self._reason = batch.offsets, batch.marks, ""
+    self.offsets, self._marks = batch.offsets, batch.marks
     self._orders.settle(states)
     await self._emit(outcomes, batch.offsets)
 
