@@ -13,6 +13,7 @@ from snacks.actors import OrderHost
 from snacks.cdc import CDC_TOPICS
 from snacks.config import Settings
 from snacks.documents import Documents
+from snacks.letters import Letters
 from tests.waiting import until
 
 CARD = "4929381332664295"
@@ -38,22 +39,30 @@ async def produce(
     settings: Settings, *records: tuple[str, bytes | None, bytes | None], partition: int = 0
 ) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=settings.kafka)
-    async with producer:
+    try:
+        await producer.start()  # where it fails, what it has opened is closed all the same
         for topic, key, body in records:
             await producer.send(topic, body, key, partition=partition)
         await producer.flush()
+    finally:
+        await producer.stop()
+
+
+async def ends_of(settings: Settings, sources: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """Their very ends, not those of the last stable offset: a commit is acknowledged before it shows."""
+    anybody = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
+    try:
+        await anybody.start()
+        ends: dict[TopicPartition, int] = await anybody.end_offsets(sources)
+        return ends
+    finally:
+        await anybody.stop()
 
 
 async def everything(settings: Settings, topic: str) -> list[tuple[str, bytes | None]]:
     """All committed records of a topic, key and value, to its end."""
     sources = [TopicPartition(topic, number) for number in range(settings.partitions)]
-    # To the very end, not to that of the last stable offset: a commit is acknowledged before it shows.
-    anybody = AIOKafkaConsumer(bootstrap_servers=settings.kafka)
-    try:
-        await anybody.start()
-        ends = await anybody.end_offsets(sources)
-    finally:
-        await anybody.stop()
+    ends = await ends_of(settings, sources)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka, isolation_level="read_committed", auto_offset_reset="earliest"
     )
@@ -68,6 +77,16 @@ async def everything(settings: Settings, topic: str) -> list[tuple[str, bytes | 
         return found
     finally:
         await consumer.stop()
+
+
+async def listed(settings: Settings, number: int) -> None:
+    """Wait until there are so many dead letters for a reader: a commit is acknowledged before it shows."""
+    letters = Letters(settings)
+
+    async def there() -> bool:
+        return len(await letters.newest(100, closed=True)) == number
+
+    await until(there)
 
 
 async def status_of(settings: Settings, order_id: str) -> str | None:

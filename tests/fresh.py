@@ -4,6 +4,7 @@ from uuid import uuid4
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from snacks.cdc import CDC_TOPICS, topics
 from snacks.cdc.topics import AGGREGATES, CHECKPOINTS, DEAD_LETTERS
@@ -38,5 +39,23 @@ async def lost(settings: Settings, *names: str) -> None:
             return not set(await admin.list_topics()) & set(names)
 
         await until(gone)
+    finally:
+        await admin.close()
+
+
+async def bound(settings: Settings, topic: str, size: int) -> None:
+    """From now on this CDC topic takes records of up to this size, batches of records too."""
+    wanted = {"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": str(size)}
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, wanted)])
+
+        async def taken_over() -> bool:  # by the broker: the controller has answered before
+            (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+            ((*_, entries),) = answer.resources
+            return wanted.items() <= {entry[0]: entry[1] for entry in entries}.items()
+
+        await until(taken_over)
     finally:
         await admin.close()

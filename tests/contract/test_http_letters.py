@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from litestar import Litestar
 from litestar.di import Provide
-from tests.folding import POISON, actors, fold_until, produce, total
+from tests.folding import POISON, actors, fold_until, listed, produce, total
 from tests.given import EPOCH, item, payment, place, value
 from tests.sql import sql
 from tests.waiting import until
@@ -55,12 +55,13 @@ async def http(given: Settings) -> AsyncIterator[httpx.AsyncClient]:
 async def test_letters_are_listed_counted_shown_and_dropped(given: Settings, http: httpx.AsyncClient) -> None:
     await produce(given, *[POISON] * 3, (POISON[0], None, b"[]"))
     await fold_until(given, dead_letters=4)
+    await listed(given, 4)
     assert (await http.get("/api/dead-letters/counts")).json() == {
         "total": 4,
         "reasons": {"not-json": 3, "not-an-object": 1},
     }
-    listed = (await http.get("/api/dead-letters", params={"reason": "not-json", "limit": 2})).json()
-    assert [one["id"] for one in listed] == ["item_detail-0-2", "item_detail-0-1"]
+    shown = (await http.get("/api/dead-letters", params={"reason": "not-json", "limit": 2})).json()
+    assert [one["id"] for one in shown] == ["item_detail-0-2", "item_detail-0-1"]
     one = (await http.get(f"/api/dead-letters/{ID}")).json()
     assert one["status"] == "open"
     assert one["letter"]["orderId"] == "kit-1"
@@ -76,12 +77,13 @@ async def test_what_is_left_out_of_a_list_that_is_too_large_is_had_by_its_id(
 ) -> None:
     await produce(given, *[POISON] * 3)
     await fold_until(given, dead_letters=3)
+    await listed(given, 3)
     one = (await http.get(f"/api/dead-letters/{ID}")).json()
     size = len(one["letter"]["key"]) + len(one["letter"]["value"])
     monkeypatch.setattr("snacks.letters.store.LONGEST_LIST", 2 * size)
-    listed = (await http.get("/api/dead-letters")).json()
-    assert [(one["id"][-1], one["omitted"]) for one in listed] == [("2", False), ("1", False), ("0", True)]
-    assert (listed[2]["letter"]["key"], listed[2]["letter"]["value"]) == (None, None)
+    shown = (await http.get("/api/dead-letters")).json()
+    assert [(one["id"][-1], one["omitted"]) for one in shown] == [("2", False), ("1", False), ("0", True)]
+    assert (shown[2]["letter"]["key"], shown[2]["letter"]["value"]) == (None, None)
     assert (await http.get(f"/api/dead-letters/{ID}")).json() == one
 
 
@@ -89,6 +91,7 @@ async def test_a_replayed_letter_is_folded(given: Settings, http: httpx.AsyncCli
     await produce(given, value(item(item_status="EATEN")), value(place()))
     async with actors(given) as host:
         await until(lambda: total(host, "dead_letters") == 1)
+        await listed(given, 1)
         body = (await http.get(f"/api/dead-letters/{ID}")).json()["letter"]["value"]
         edited = {"value": body.replace("EATEN", "REQUESTED")}
         answer = await http.post(f"/api/dead-letters/{ID}/replay", json=edited)
@@ -109,6 +112,7 @@ async def test_a_letter_that_is_not_there_and_a_question_that_is_none(http: http
 async def test_a_letter_without_its_key_is_a_conflict(given: Settings, http: httpx.AsyncClient) -> None:
     await produce(given, (POISON[0], b"4929381332664295", b"x"))
     await fold_until(given, dead_letters=1)
+    await listed(given, 1)
     answer = await http.post(f"/api/dead-letters/{ID}/replay")
     assert answer.status_code == 409
     assert "give the key" in answer.json()["message"]
@@ -158,6 +162,7 @@ async def test_an_order_is_explained_with_what_each_record_did_and_that_all_agre
     await produce(given, *records, partition=4)
     async with actors(given) as host:
         await until(lambda: total(host, "folded") + total(host, "repeated") == 7)
+        await listed(given, 1)
     found = (await http.get(f"/api/explain/{quote(order, safe='')}")).json()
     assert [one["did"] for one in found["records"]] == [
         "folded", "folded", "repeated", "older", "stepped back", "set aside", "folded",
@@ -193,6 +198,7 @@ async def test_an_order_of_which_only_dead_letters_are_known_is_found(
     bad = value(item("kit-6", item_status="EATEN"))
     await produce(given, bad, partition=3)
     await fold_until(given, dead_letters=1)
+    await listed(given, 1)
     found = (await http.get("/api/explain/kit-6")).json()
     assert (found["partitions"], found["state"], found["stored"]) == ([3], None, None)
     assert len(found["letters"]) == 1

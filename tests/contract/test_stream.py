@@ -143,6 +143,7 @@ async def test_a_cursor_resumes_on_another_process(here: Following) -> None:
     async with served.follow("/b") as client:
         cursor = (await hear_until(client, "order"))[-1]["cursor"]
     await orders.put("b", "PAID")
+    await until(lambda: served.feed.present.orders["b"].change.status == "PAID")  # it shows to new readers
     async with (
         feeding(orders.settings, orders.topic) as feed,
         serving(feed) as other,

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from tests import oracle
+from tests.folding import ends_of
 from tests.waiting import until
 
 from snacks.cdc.topics import AGGREGATES
@@ -19,7 +20,7 @@ RANK = {status: rank for rank, status in enumerate(STATUSES)}
 
 async def live(commands: str, chapter: Chapter) -> str:
     """One whole order life, by a client that tries again while the app is away or not ready (503)."""
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         teller = Teller(client, commands)
         order_id: str = await _again(lambda: teller.order(chapter))
         for status in STATUSES[1:]:
@@ -47,7 +48,7 @@ async def published(settings: Settings) -> dict[str, list[dict[str, Any] | None]
     try:
         sources = [TopicPartition(AGGREGATES, number) for number in range(settings.partitions)]
         consumer.assign(sources)
-        ends = await consumer.end_offsets(sources)
+        ends = await ends_of(settings, sources)
         history: dict[str, list[dict[str, Any] | None]] = {}
         for source in sources:
             while await consumer.position(source) < ends[source]:

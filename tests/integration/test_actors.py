@@ -75,6 +75,7 @@ async def test_restore_reads_over_gaps_and_tombstones_to_the_end(given: Settings
         for number in range(20):
             entries = [Entry(f"kit-{number}".encode(), b"{}"), Entry(b"kit-0", None if number % 2 else b"{}")]
             await checkpoint.commit(entries, [], [], {"t": number}, {})
+        await checkpoint.fence()  # as a shard does before: it waits until what was committed shows
         seen: list[tuple[int, int]] = []
         restored = await checkpoint.restore(lambda read, total: seen.append((read, total)))
     finally:

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.structs import TopicPartition
 from tests.folding import (
     CARD,
@@ -16,13 +15,14 @@ from tests.folding import (
     actors,
     everything,
     fold_until,
+    listed,
     produce,
     runs,
     status_is,
     status_of,
     total,
 )
-from tests.fresh import lost, remade
+from tests.fresh import bound, lost, remade
 from tests.given import item, payment, place, value
 from tests.waiting import until
 
@@ -45,6 +45,7 @@ async def given(given: Settings) -> AsyncIterator[Settings]:
 async def test_a_letter_is_listed_with_its_code_and_without_its_card(given: Settings) -> None:
     await produce(given, value(item()), POISON)
     await fold_until(given, dead_letters=1)
+    await listed(given, 1)
     letters = Letters(given)
     (one,) = await letters.newest(10)
     assert (one.id, one.status, one.letter.code) == ("item_detail-0-1", Standing.OPEN, "not-json")
@@ -62,6 +63,7 @@ async def test_a_replayed_record_is_folded_by_its_order_and_its_letter_is_closed
     letters = Letters(given)
     async with actors(given) as host:
         await until(lambda: total(host, "dead_letters") == 1)
+        await listed(given, 1)
         edited = (bad[2] or b"").replace(b"EATEN", b"FULFILLED")
         assert (await letters.replay("item_detail-2-0", edited)).status is Standing.REPLAYED
         await until(lambda: status_is(given, "FULFILLED"))
@@ -76,8 +78,10 @@ async def test_a_replay_that_is_as_bad_becomes_another_letter(given: Settings) -
     letters = Letters(given)
     async with actors(given) as host:
         await until(lambda: total(host, "dead_letters") == 1)
+        await listed(given, 1)
         await letters.replay("item_detail-0-0")
         await until(lambda: total(host, "dead_letters") == 2)
+    await listed(given, 2)
     (second,) = await letters.newest(10)
     assert second.id == "item_detail-0-1"
     assert CARD not in str(await everything(given, CDC_TOPICS[0]))[300:]
@@ -91,6 +95,7 @@ async def test_all_of_a_code_are_dropped_and_all_others_replayed_oldest_first(gi
     letters = Letters(given)
     async with actors(given) as host:
         await until(lambda: total(host, "dead_letters") == 50)
+        await listed(given, 50)
         assert await letters.counts() == {"partial-row": 30, "not-json": 20}
         assert await letters.drop_all("not-json") == 20
         await produce(given, *map(value, (item(), place())))
@@ -110,6 +115,7 @@ async def test_what_was_cut_or_lost_its_key_needs_an_edited_record(given: Settin
     masked = (CDC_TOPICS[2], CARD.encode(), b"not json")
     await produce(given, long, masked)
     await fold_until(given, dead_letters=2)
+    await listed(given, 2)
     letters = Letters(given)
     whole = await letters.get("payment-0-0")
     assert (whole.letter.truncated, whole.letter.value_bytes) == (False, len(long[2]))
@@ -125,7 +131,7 @@ async def test_c8_a_record_above_every_fetch_limit_is_folded_or_set_aside_and_ne
 ) -> None:
     name = b"n" * 1_500_000
     big = (CDC_TOPICS[0], None, b'{"order_id":"kit-1","item_id":"1","item_name":"' + name + b'"}')
-    await allow(given, CDC_TOPICS[0], 3_000_000)
+    await bound(given, CDC_TOPICS[0], 3_000_000)
     producer = AIOKafkaProducer(bootstrap_servers=given.kafka, max_request_size=3_000_000)
     async with producer:
         await producer.send_and_wait(big[0], big[2], partition=0)
@@ -133,23 +139,13 @@ async def test_c8_a_record_above_every_fetch_limit_is_folded_or_set_aside_and_ne
     async with actors(given) as host:
         await until(lambda: status_is(given, "PENDING"))
         await until(lambda: total(host, "dead_letters") == 1)
+    await listed(given, 1)
     (one,) = await Letters(given).newest(10)
     assert one.letter.truncated
     assert one.letter.value_bytes == len(big[2])
     assert one.letter.order_id == "kit-1"
     with pytest.raises(NotReplayable, match="beginning"):
         await Letters(given).replay(one.id)
-
-
-async def allow(settings: Settings, topic: str, size: int) -> None:
-    """Let the topic take records of this size."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        keep = {"cleanup.policy": "delete", "retention.ms": "-1", "max.message.bytes": str(size)}
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keep)])
-    finally:
-        await admin.close()
 
 
 async def test_c12_one_poison_record_in_a_hundred_costs_only_itself(given: Settings) -> None:
@@ -162,6 +158,7 @@ async def test_c12_one_poison_record_in_a_hundred_costs_only_itself(given: Setti
     await produce(given, *records)
     await fold_until(given, folded=600, dead_letters=3)
     assert {key for key, _ in await everything(given, AGGREGATES)} == {f"kit-{n}" for n in range(300)}
+    await listed(given, 3)
     assert await Letters(given).counts() == {"not-json": 2, "not-an-object": 1}
     binary = next(one for one in await Letters(given).newest(9) if one.letter.base64)
     assert binary.letter.value == "AP8="
@@ -309,5 +306,6 @@ async def test_c10_restore_and_commits_work_over_gaps(given: Settings) -> None:
     for _ in range(3):
         await produce(given, POISON, value(item()))
         await fold_until(given, dead_letters=1)
+    await listed(given, 3)
     letters = await Letters(given).newest(10)
     assert [one.letter.offset for one in letters] == [4, 2, 0]

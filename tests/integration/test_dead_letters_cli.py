@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 from tests.e2e.app_process import ROOT, environment
-from tests.folding import POISON, fold_until, produce, status_is
+from tests.folding import POISON, fold_until, listed, produce, status_is
 from tests.given import item, place, value
 
 from snacks.config import Settings
@@ -24,8 +24,9 @@ async def test_the_command_line_lists_shows_replays_and_drops(given: Settings, t
 
     await produce(given, POISON, POISON, value(place()))
     await fold_until(given, dead_letters=2)
-    listed = msgspec.json.decode(await snacks("list", "--json"))
-    assert [one["id"] for one in listed] == ["item_detail-0-1", "item_detail-0-0"]
+    await listed(given, 2)
+    newest = msgspec.json.decode(await snacks("list", "--json"))
+    assert [one["id"] for one in newest] == ["item_detail-0-1", "item_detail-0-0"]
     shown = await snacks("show", "item_detail-0-0")
     assert "not json ****-****-****-4295" in shown
     assert "2 open: 2 not-json" in await snacks("list", "--reason", "not-json", "--limit", "1")

@@ -7,13 +7,11 @@ import sys
 
 from msgspec.structs import replace
 from tests.e2e.app_process import ROOT, environment
-from tests.folding import POISON, produce
+from tests.folding import POISON, listed, produce
 from tests.given import EPOCH, item, payment, place
 from tests.repairing import actors, captured, changed, fresh, shown
-from tests.waiting import until
 
 from snacks.config import Settings
-from snacks.letters import Letters
 from snacks.platform import Platform
 from snacks.repair.partition import partition_of
 
@@ -37,11 +35,7 @@ async def test_an_order_whose_actor_lives_in_another_process_is_explained(lab: P
         await captured(settings, item(), at=EPOCH + 1, position=2)
         await produce(settings, POISON, partition=where)
         await shown(settings, {"kit-1"})
-
-        async def set_aside() -> bool:
-            return len(await Letters(settings).newest(10)) == 1
-
-        await until(set_aside)
+        await listed(settings, 1)
         told = await explained(settings)
     assert told.returncode == 0, told.stdout + told.stderr
     found = json.loads(told.stdout)

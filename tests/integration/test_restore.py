@@ -60,6 +60,7 @@ async def test_a_restore_that_stands_still_fails_in_time(
     try:
         await one.fence()
         await one.commit([Entry(b"kit-1", b"{}")], [], [], {"t": 1}, {})
+        await one.fence()  # as a shard does before: it waits until what was committed shows
 
         class Silent(AIOKafkaConsumer):  # type: ignore[misc]
             async def getmany(self, *_: Any, **__: Any) -> dict[Any, Any]:
