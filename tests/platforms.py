@@ -33,6 +33,13 @@ def place(folder: Path, **more: str) -> Settings:
             return settings
 
 
+def free_port() -> int:
+    """To listen on again and again: no outgoing connection gets it meanwhile."""
+    while taken(port := random.randrange(20_000, 29_990)):
+        pass
+    return port
+
+
 def taken(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -89,7 +96,7 @@ async def capture_a_row(settings: Settings, connector: str) -> None:
     }
     if "mysql" in connector:
         configuration["driver.allowPublicKeyRetrieval"] = "true"
-    async with httpx.AsyncClient(base_url=settings.connect, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=settings.connect, timeout=30, trust_env=False) as client:
         (await client.put("/connectors/test/config", json=configuration)).raise_for_status()
         consumer = AIOKafkaConsumer(topic, bootstrap_servers=settings.kafka, auto_offset_reset="earliest")
         await consumer.start()

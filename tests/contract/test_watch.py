@@ -16,6 +16,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from msgspec.structs import replace
 from rich.console import Console
+from tests.platforms import free_port
 from tests.streaming import Served, feeding, following, hear, hear_until, ordering, serving
 from tests.waiting import until
 
@@ -99,7 +100,7 @@ async def test_with_json_each_line_is_a_message(platform: Platform, settings: Se
 async def test_it_comes_back_with_its_cursor_when_the_app_restarts(
     platform: Platform, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = ""
+    out, port = "", free_port()
 
     def told(order_id: str) -> bool:
         nonlocal out
@@ -108,8 +109,7 @@ async def test_it_comes_back_with_its_cursor_when_the_app_restarts(
 
     async with ordering(settings) as orders:
         await orders.put_all([("a", "PENDING"), ("b", "PENDING")])
-        async with feeding(settings, orders.topic) as feed, serving(feed) as served:
-            port = served.port
+        async with feeding(settings, orders.topic) as feed, serving(feed, port=port):
             follow = watch.follow(
                 app_at(settings, port), Console(file=io.StringIO()), None, None, as_json=True
             )
@@ -117,8 +117,11 @@ async def test_it_comes_back_with_its_cursor_when_the_app_restarts(
             await until(lambda: told('"current"'))
         out = ""
         await orders.put("b", "PAID")
-        async with feeding(settings, orders.topic) as feed, serving(feed, port=port):
-            await until(lambda: told('"current"'))
+        async with feeding(settings, orders.topic) as feed:
+            # A feed may be live before a commit shows that was acknowledged.
+            await until(lambda: feed.present.orders["b"].change.status == "PAID")
+            async with serving(feed, port=port):
+                await until(lambda: told('"current"'))
         watching_it.cancel()
         await asyncio.wait([watching_it])
     messages = [json.loads(line) for line in out.splitlines() if line.startswith("{")]

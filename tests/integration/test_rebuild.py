@@ -216,7 +216,7 @@ async def make(client: httpx.AsyncClient, app: App, order_id: str) -> None:
 async def test_h5_a_dropped_collection_is_rebuilt_under_load_while_reads_are_answered(app: App) -> None:
     settings, mark = app.settings, uuid4().hex[:8]
     done = asyncio.Event()
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         for number in range(ORDERS):
             await make(client, app, f"{mark}-{number}")
         still = {f"{mark}-{number}" for number in range(ORDERS)}
@@ -237,6 +237,9 @@ async def test_h5_a_dropped_collection_is_rebuilt_under_load_while_reads_are_ans
                     answer = await client.get(f"{app.url(2)}/api/orders", params={"status": "SHIPPED"})
                 except httpx.RemoteProtocolError:
                     cut += 1
+                    continue
+                if answer.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+                    cut += 1  # while its first part was read
                     continue
                 assert answer.status_code == httpx.codes.OK
                 whole += 1

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from msgspec.structs import replace
 from tests.given import EPOCH, item
 from tests.repairing import actors, changed, collection, documents, history, order, repaired, shown
 from tests.sql import sql
@@ -115,6 +116,7 @@ async def test_one_order_alone_can_be_repaired(empty: Settings) -> None:
 
 
 async def test_orders_that_change_all_the_time_are_not_reported(empty: Settings) -> None:
+    calm = replace(empty, reconcile_settle=0.5)  # longer than `changed` takes from a row to its record
     async with actors(empty):
         await changed(empty, *order("kit-1"))
         await shown(empty, {"kit-1"})
@@ -129,7 +131,7 @@ async def test_orders_that_change_all_the_time_are_not_reported(empty: Settings)
         changing = asyncio.create_task(change())
         try:
             for _ in range(5):
-                found = await reconcile(empty, repair=True)
+                found = await reconcile(calm, repair=True)
                 assert (found.differing, found.differences) == (0, [])
         finally:
             end.set()
@@ -148,7 +150,7 @@ async def test_a_row_that_cannot_be_read_is_told_and_left_alone(empty: Settings)
 
 
 async def test_without_the_actors_a_repair_says_what_to_start(empty: Settings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("snacks.repair.reader.STANDSTILL", 0.3)
+    monkeypatch.setattr("snacks.repair.reader.STANDSTILL", 3.0)
     async with actors(empty):
         await changed(empty, *order("kit-1"))
         await shown(empty, {"kit-1"})
