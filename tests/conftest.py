@@ -1,6 +1,7 @@
 """The real servers that the tests run against: started here once, gone when the run ends."""
 
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from snacks.platform import Platform, compose, running
 from tests.containers import Containers, containers
 from tests.fresh import fresh_topics
 
-# CI plays the same examples each time; a laptop looks for new ones.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# CI plays the same examples each time; a laptop looks for new ones. A busy machine is no defect of ours.
+UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("here", UNHURRIED)
+hypothesis.settings.register_profile("ci", UNHURRIED, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
+
+# A shell lets what it runs in the background ignore Ctrl-C, and the processes that tests start inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Below the range from which clients get their ports, so that no connection takes one of these.
 MAIN_OFFSET, LAB_OFFSET, MARIADB_OFFSET = 4000, 4600, 5200

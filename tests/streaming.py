@@ -158,7 +158,10 @@ class Served:
 @asynccontextmanager
 async def streaming(url: str, **options: Any) -> AsyncIterator[httpx.Response]:
     """An HTTP answer whose body is read as it comes."""
-    async with httpx.AsyncClient(timeout=20) as client, client.stream("GET", url, **options) as answer:
+    async with (
+        httpx.AsyncClient(timeout=20, trust_env=False) as client,
+        client.stream("GET", url, **options) as answer,
+    ):
         yield answer
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from io import StringIO
@@ -14,7 +15,9 @@ from snacks import cli_platform, config, demo, logs
 from snacks.platform import PlatformError, compose, state
 from snacks.platform.compose import ROOT
 
-FAKE = """#!{python} -IS
+# A shell script: the path of the interpreter may have a space in it, and `#!` cuts there.
+START = '#!/bin/sh\nexec {python} -IS {script} "$@"\n'
+FAKE = """
 import json, os, sys
 with open({calls!r}, "a") as calls:
     call = [sys.argv[1:], os.environ.get("BROKER"), os.getcwd(), os.environ.get("ENGINE")]
@@ -40,10 +43,12 @@ class Docker:
         self.folder, self.calls = folder, folder / "calls"
 
     def answers(self, *, info: int = 0, version: str = "2.40.3", running: str = "", up: int = 0) -> None:
-        text = FAKE.format(
-            python=sys.executable, calls=str(self.calls), info=info, version=version, running=running, up=up
+        script = self.folder / "docker.py"
+        script.write_text(
+            FAKE.format(calls=str(self.calls), info=info, version=version, running=running, up=up), "utf-8"
         )
-        (self.folder / "docker").write_text(text, "utf-8")
+        start = START.format(python=shlex.quote(sys.executable), script=shlex.quote(str(script)))
+        (self.folder / "docker").write_text(start, "utf-8")
         (self.folder / "docker").chmod(0o755)
 
     def engines(self) -> list[str | None]:

@@ -57,7 +57,7 @@ async def serving(documents: Documents) -> AsyncIterator[httpx.AsyncClient]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         await server.startup(sockets=[listening])
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        async with httpx.AsyncClient(base_url=address, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=20, trust_env=False) as client:
             yield client
         await server.shutdown(sockets=[listening])
 

@@ -49,7 +49,7 @@ class App:
         assert self.child is not None
         assert self.child.poll() is None, process.log_tail(self.log, 40)
         try:
-            async with httpx.AsyncClient(timeout=10) as client:
+            async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
                 answer = await client.get(f"{self.url(0)}/health/ready")
         except httpx.HTTPError as error:
             self.why_not = repr(error)

@@ -37,9 +37,6 @@ class Demo:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # Tests that run in the background ignore it, and a child would inherit that.
-                # (It takes no lock, so threads do not matter.)
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
             )
 
     def told(self, text: str) -> bool:

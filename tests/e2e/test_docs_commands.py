@@ -29,7 +29,10 @@ ORDER, GONE = "docs-1", "docs-gone"
 @pytest.fixture(scope="module")
 async def app(platform: Platform) -> AsyncIterator[App]:
     """The app, with an order to be seen and one that was deleted in MySQL."""
-    async with serving(platform.settings) as running, httpx.AsyncClient(base_url=running.url(0)) as client:
+    async with (
+        serving(platform.settings) as running,
+        httpx.AsyncClient(base_url=running.url(0), trust_env=False) as client,
+    ):
         for order_id in (ORDER, GONE):
             await _order(client, order_id)
             await until(partial(_status, client, order_id, 200))

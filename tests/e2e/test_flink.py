@@ -82,7 +82,7 @@ async def test_the_story_by_flink_ends_in_the_documents_of_mysqls_rows(app: App)
     for history in (await published(settings)).values():
         assert None not in history, "an order that lives has a tombstone"
 
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         teller = Teller(client, app.url(0))
         kept, emptied, homeless = [await teller.order(CHAPTERS[0]) for _ in range(3)]
         await client.post(f"{app.url(0)}/api/payment", json={"orderId": kept, **CHAPTERS[0].payment})
@@ -162,7 +162,7 @@ async def _repeats_change_nothing(settings: Settings) -> None:
             await producer.send(source.topic, value, key, source.partition)
     finally:
         await producer.stop()
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         last = await Teller(client, f"http://127.0.0.1:{settings.http_ports[0]}").order(CHAPTERS[1])
 
     async def seen() -> bool:
@@ -202,7 +202,7 @@ async def test_the_same_job_is_not_submitted_twice(app: App) -> None:
 
 
 async def test_sql_answers_the_paid_orders(app: App) -> None:
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         teller = Teller(client, app.url(0))
         order_id = await teller.order(CHAPTERS[3])
         await teller.step("PAID", order_id, CHAPTERS[3])()

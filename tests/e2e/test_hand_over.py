@@ -38,7 +38,7 @@ async def pair(platform: Platform) -> AsyncIterator[tuple[App, App]]:
 
 
 async def topology(app: App) -> dict[str, Any]:
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
         answer = await client.get(f"{app.url(1)}/api/topology", params={"format": "json"})
     told: dict[str, Any] = answer.json()
     return told

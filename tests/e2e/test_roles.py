@@ -40,7 +40,7 @@ async def folder(front: App) -> AsyncIterator[App]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=40) as one:
+    async with httpx.AsyncClient(timeout=40, trust_env=False) as one:
         yield one
 
 

@@ -28,7 +28,7 @@ from snacks.story import CHAPTERS, STATUSES, Teller
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=15) as one:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as one:
         yield one
 
 

@@ -186,7 +186,7 @@ async def add_partition(world: World, _: Fault) -> str:
     refused = code != 0 and "SNACKS_PARTITIONS" in said()
 
     async def held() -> bool:
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             answer = await client.get(f"{second.url(0)}/health/ready")
         return answer.status_code == httpx.codes.SERVICE_UNAVAILABLE and "partitions" in answer.text
 
@@ -259,7 +259,7 @@ async def move_clock(world: World, fault: Fault) -> str:
     try:
         await until(member.ready, within=WITHIN, every=0.2)
         await asyncio.sleep(fault.seconds)
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             answer = await client.get(f"{member.url(0)}/health/live")
         off = parsedate_to_datetime(answer.headers["date"]).timestamp() - time()
     finally:

@@ -92,7 +92,7 @@ class Load:
     # ── by HTTP ──────────────────────────────────────────────────────────────────────────────────
 
     async def _forward(self, client: int, rng: random.Random) -> None:
-        async with httpx.AsyncClient(timeout=ANSWER) as http:
+        async with httpx.AsyncClient(timeout=ANSWER, trust_env=False) as http:
             for number in range(1_000_000):
                 await self._life(Client(http, rng), self._new(FORWARD, client, number))
 

@@ -101,7 +101,7 @@ class Readers:
                         self.steps["mongodb"].saw(order_id, status, one["revision"])
 
     async def _http(self) -> None:
-        async with httpx.AsyncClient(timeout=5) as client:
+        async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
             while True:
                 await asyncio.sleep(EVERY / 5)
                 if not self._load.lately:

@@ -35,5 +35,5 @@ async def board(app: App, browser: Browser) -> AsyncIterator[Page]:
 
 @pytest.fixture
 async def teller(app: App) -> AsyncIterator[Teller]:
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         yield Teller(client, app.url(0))
