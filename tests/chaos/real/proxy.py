@@ -34,6 +34,7 @@ class Link:
         self._refusing = False
         self._delay = 0.0
         self._rate = 0
+        self._healed = asyncio.Event()
         self.heal()
 
     async def start(self) -> None:
@@ -51,10 +52,11 @@ class Link:
     # ── faults ───────────────────────────────────────────────────────────────────────────────────
 
     def heal(self) -> None:
-        """As it should be; what was held goes on."""
+        """As it should be; what was held or slowed down goes on at once."""
         self._refusing, self._delay, self._rate = False, 0.0, 0
         for gate in self._gates.values():
             gate.set()
+        self._healed.set()
 
     def cut(self) -> None:
         """End every connection, and every new one at once."""
@@ -68,9 +70,11 @@ class Link:
     def delay(self, seconds: float) -> None:
         """Each chunk waits so long, either way."""
         self._delay = seconds
+        self._healed.clear()
 
     def throttle(self, bytes_a_second: int) -> None:
         self._rate = bytes_a_second
+        self._healed.clear()
 
     def reset(self) -> None:
         """End every connection with a reset; new ones are let in."""
@@ -121,10 +125,10 @@ class Link:
                 if not gate.is_set() or self._delay or self._rate:
                     self.touched += 1
                 await gate.wait()
-                if self._delay:
-                    await asyncio.sleep(self._delay)
-                if self._rate:
-                    await asyncio.sleep(len(chunk) / self._rate)
+                pause = self._delay + (len(chunk) / self._rate if self._rate else 0.0)
+                if pause:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._healed.wait(), pause)
                 writer.write(chunk)
                 await writer.drain()
                 self.passed += len(chunk)

@@ -185,6 +185,19 @@ async def test_a_link_that_is_held_one_way_lets_nothing_through_and_loses_nothin
     await writer.wait_closed()
 
 
+async def test_a_link_that_is_healed_slows_down_nothing_that_came_before(echo: Link) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
+    echo.throttle(1)
+    writer.write(b"a" * 100)
+    await until(lambda: echo.touched)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting := asyncio.create_task(reader.readexactly(100))), 0.2)
+    echo.heal()
+    assert await asyncio.wait_for(waiting, 20) == b"a" * 100  # throttled it would be 100 s
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_link_that_is_cut_ends_its_connections_and_lets_none_in(echo: Link) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", echo.port)
     writer.write(b"one")
