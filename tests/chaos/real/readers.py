@@ -38,19 +38,24 @@ class Readers:
         self._positions: dict[TopicPartition, int] = {}
         self._resumed = Steps("websocket")
         self.steps["websocket"] = self._resumed
+        self._tasks: list[asyncio.Task[None]] = []
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
         ways = (self._topic, self._mongodb, self._http, self._websocket)
-        tasks = [asyncio.create_task(_again(way)) for way in ways]
+        self._tasks = [asyncio.create_task(_again(way)) for way in ways]
         try:
             yield
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
-            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                if isinstance(outcome, Exception):
-                    raise outcome
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def check(self) -> None:
+        """Raise what ended a reader: a defect of the harness, or an answer that nobody can read."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
 
     async def _topic(self) -> None:
         settings = self._world.settings

@@ -14,6 +14,7 @@ from tests.chaos.real.faults import KINDS
 from tests.chaos.real.ledger import Ledger
 from tests.chaos.real.plan import at_least, rounds
 from tests.chaos.real.proxy import DOWN, Link
+from tests.chaos.real.readers import Readers
 from tests.chaos.real.steps import Steps
 from tests.given import Log, item, payment, place
 from tests.waiting import until
@@ -119,6 +120,14 @@ def test_a_step_back_of_status_or_revision_is_found() -> None:
     assert seen(("PAID", 2), (None, 3))
     assert not seen(("PAID", 2), (None, 3), ("PENDING", 4), order_id="w-1")
     assert seen(("PAID", 2), (None, 3), ("PENDING", 1), order_id="w-1")
+
+
+async def test_a_reader_that_died_of_a_defect_is_told_while_it_reads() -> None:
+    nothing: Any = None
+    readers = Readers(nothing, nothing, seed=1)
+    async with readers.reading():
+        with pytest.raises(AttributeError):
+            await until(readers.check)
 
 
 def test_a_late_recovery_is_found_unless_it_is_one_of_a_hundred() -> None:
