@@ -1,13 +1,16 @@
 """What the checkers read, past the proxies: tables, topics, documents, and what the processes use."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 import psutil
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from pymongo import AsyncMongoClient
 from tests import oracle
 from tests.chaos.real.world import Member, Place
 
@@ -29,6 +32,13 @@ async def documents(settings: Settings) -> dict[str, bytes]:
     """BSON by order id."""
     async with asyncio.timeout(WAIT), Stored(settings) as stored:
         return await stored.between("", None)
+
+
+async def epochs(settings: Settings) -> dict[int, int]:
+    """By shard, how often an owner has claimed its documents."""
+    async with asyncio.timeout(WAIT), AsyncMongoClient[dict[str, Any]](settings.mongo) as client:
+        claims = client[settings.mongo_database]["snacksClaims"]
+        return {one["_id"]: one["epoch"] async for one in claims.find()}
 
 
 async def records(settings: Settings, topics: Sequence[str]) -> list[ConsumerRecord]:
@@ -70,6 +80,12 @@ def newest(found: Sequence[ConsumerRecord]) -> dict[str, tuple[int, bytes | None
 def offsets(shard: bytes | None) -> dict[str, int]:
     """The next source offsets by topic, from a shard's record in the checkpoints."""
     return msgspec.json.decode(shard or b"{}", type=dict[str, int])
+
+
+def logged(log: str, event: str) -> list[dict[str, Any]]:
+    """The lines of a process's log that tell this event; a line that is not whole yet is none."""
+    lines = [line for line in log.splitlines() if f'"event": "{event}"' in line and line.endswith("}")]
+    return [json.loads(line) for line in lines]
 
 
 async def resources(member: Member) -> dict[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import psutil
 from msgspec import Struct
+from tests.chaos.real.evidence import epochs, logged
 from tests.chaos.real.load import execute
 from tests.chaos.real.proxy import DOWN, UP
 from tests.chaos.real.world import NAMES, SERVERS, Member, World
@@ -18,7 +19,7 @@ ENDS = {"kafka": "kafka", "mysql": "database", "mongo": "mongod", "c": "connect"
 HIT_WITHIN = 15.0
 """Seconds that a fault of a link waits for traffic to hit."""
 SLOW_RESTORE = 20_000
-"""Bytes a second at which a restore takes long enough to be killed."""
+"""Bytes a second at which a restore takes long enough to be caught at it."""
 
 
 class Fault(Struct, frozen=True):
@@ -66,21 +67,56 @@ async def kill_process(world: World, fault: Fault) -> str:
 
 
 async def kill_restoring(world: World, fault: Fault) -> str:
-    """Killed, started with a slow link, and killed again before all of its shards run."""
+    """Killed, started with a slow link, and killed again while it restores."""
     member = world.member(fault.target)
-    link = world.links[f"{fault.target}-kafka"]
+    shards = await _caught_restoring(world, member, signal.SIGKILL)
+    pid = member.pid
+    await member.kill()
+    member.launch()
+    gone = not psutil.pid_exists(pid)
+    return f"process {pid} is gone, it was restoring shards {sorted(shards)}" if shards and gone else ""
+
+
+async def freeze_restoring(world: World, fault: Fault) -> str:
+    """Frozen while it restores, until the other process runs all shards: then it restores on."""
+    member = world.member(fault.target)
+    try:
+        shards = await _caught_restoring(world, member, signal.SIGSTOP)
+        before = await epochs(world.settings)
+        taker = await _taken_over(world, member)
+        await asyncio.sleep(fault.seconds)
+        now = await epochs(world.settings)
+        lost = sorted(shard for shard in shards if now[shard] > before[shard])
+        stopped = psutil.Process(member.pid).status() == psutil.STATUS_STOPPED
+    finally:
+        member.send(signal.SIGCONT)
+    return f"stopped while it restored shards {lost}; {taker}" if lost and stopped else ""
+
+
+async def _caught_restoring(world: World, member: Member, how: signal.Signals) -> set[int]:
+    """Kill it, start it with a slow link, and send it `how` while it restores. Which shards it was at.
+
+    A shard restores from its claim in MongoDB on, until the log says that it runs.
+    """
+    link = world.links[f"{member.name}-kafka"]
     await member.kill()
     said = mark(member)
     link.throttle(SLOW_RESTORE)
     try:
         member.launch()
-        await until(lambda: "shards assigned" in said(), within=60, every=0.02)
-        await member.kill()
+        assigned = await until(lambda: logged(said(), "shards assigned"), within=60)
+        before = await epochs(world.settings)
+
+        async def restoring() -> set[int]:
+            now = await epochs(world.settings)
+            claimed = {one for one in assigned[-1]["shards"] if now.get(one, 0) > before.get(one, 0)}
+            return claimed - {one["shard"] for one in logged(said(), "shard runs")}
+
+        await until(restoring, within=60)
+        member.send(how)
+        return await restoring()
     finally:
         link.heal()
-    running = said().count("shard runs")
-    member.launch()
-    return f"killed when {running} shards ran" if running < world.settings.partitions // 2 else ""
 
 
 def mark(member: Member) -> Callable[[], str]:
@@ -110,18 +146,24 @@ async def freeze_process(world: World, fault: Fault) -> str:
 async def freeze_past_session(world: World, fault: Fault) -> str:
     """Frozen until the other process runs all shards."""
     member = world.member(fault.target)
-    other = world.other(member)
-
-    async def taken_over() -> bool:
-        return await other.running_shards() == world.settings.partitions
-
     child = psutil.Process(member.pid)
     child.suspend()
     try:
-        await until(taken_over, within=90, every=0.2)
+        taker = await _taken_over(world, member)
         await asyncio.sleep(fault.seconds)
     finally:
         child.resume()
+    return taker
+
+
+async def _taken_over(world: World, member: Member) -> str:
+    """Wait until the other process runs all shards; says which one it is."""
+    other = world.other(member)
+
+    async def all_shards() -> bool:
+        return await other.running_shards() == world.settings.partitions
+
+    await until(all_shards, within=90, every=0.2)
     return f"process {other.pid} had taken over all shards"
 
 
@@ -224,6 +266,7 @@ KINDS = {
     "kill while restoring": Kind(kill_restoring, NAMES),
     "freeze process": Kind(freeze_process, NAMES, (1, 4), weight=2),
     "freeze past session": Kind(freeze_past_session, NAMES, (0, 2)),
+    "freeze while restoring": Kind(freeze_restoring, NAMES, (0, 2)),
     "leave and join": Kind(leave_and_join, NAMES, (0, 9), weight=2),
     "kill server": Kind(kill_server, SERVERS, weight=4),
     "freeze server": Kind(freeze_server, SERVERS, (1, 6), weight=4),
@@ -236,7 +279,7 @@ KINDS = {
     "link reset": Kind(reset_link, LINKS),
 }
 ALONE = frozenset(
-    {"freeze past session", "kill while restoring", "records lost unread", "records deleted", "new snapshot"}
-    | {"poison", "compaction"}
+    {"freeze past session", "kill while restoring", "freeze while restoring", "records lost unread"}
+    | {"records deleted", "new snapshot", "poison", "compaction"}
 )
 """Kinds that need everything else to work."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests import oracle
 from tests.chaos.real import checks
+from tests.chaos.real.evidence import logged
 from tests.chaos.real.faults import KINDS
 from tests.chaos.real.ledger import Ledger
 from tests.chaos.real.plan import at_least, rounds
@@ -148,6 +149,12 @@ def test_a_fault_that_hit_nobody_is_found() -> None:
     assert checks.faults_hit([("kill", "gone"), ("cut", "")]) == (2, ["cut: hit nobody"])
 
 
+def test_a_line_of_a_log_that_is_not_whole_yet_is_no_evidence() -> None:
+    line = '{"shard": 3, "event": "shard runs", "level": "info"}'
+    assert [one["shard"] for one in logged(f"{line}\nTraceback\n{line[:-2]}", "shard runs")] == [3]
+    assert logged(line, "shards assigned") == []
+
+
 def test_a_seed_gives_the_same_plan_and_faults_of_one_round_share_no_part() -> None:
     plan = list(islice(rounds(7, KINDS), 200))
     assert plan == list(islice(rounds(7, KINDS), 200)) != list(islice(rounds(8, KINDS), 200))
@@ -158,6 +165,7 @@ def test_a_seed_gives_the_same_plan_and_faults_of_one_round_share_no_part() -> N
 def test_the_smoke_has_forty_faults_of_ten_kinds() -> None:
     kinds = Counter(fault.kind for one in at_least(40, 1, KINDS) for fault in one)
     assert kinds.total() >= 40
+    assert set(kinds) == set(KINDS)
     assert len(kinds) >= 10
 
 

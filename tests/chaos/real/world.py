@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import signal
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -54,6 +55,11 @@ class Member(App):
     def pid(self) -> int:
         assert self.child is not None
         return self.child.pid
+
+    def send(self, what: signal.Signals) -> None:
+        """A signal; none if it is gone."""
+        assert self.child is not None
+        self.child.send_signal(what)
 
     async def running_shards(self) -> int:
         """How many shards it runs; -1 while it does not answer."""
