@@ -95,7 +95,7 @@ async def test_a_penny_whose_answer_was_lost_and_whose_order_was_shipped_since_i
     await page.route("**/api/payment", lose, times=1)
     await page.click(f"{on('penny')} button")
     await expect(page.locator("#problem")).to_contain_text("please try again")
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=15, trust_env=False) as client:
         teller = Teller(client, app.url(0))
         mine = await order_id(page)
         await teller.fulfil(mine)
