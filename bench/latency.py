@@ -221,7 +221,8 @@ async def _pushed(serving: processes.App, watch: Watch) -> AsyncIterator[None]:
             elif message.type == "current":
                 current.set()
 
-    async with websockets.connect(serving.url.replace("http", "ws") + "/ws/orders", max_size=None) as socket:
+    url = serving.url.replace("http", "ws") + "/ws/orders"
+    async with websockets.connect(url, max_size=None, proxy=None) as socket:
         following = asyncio.create_task(follow(socket))
         try:
             async with asyncio.timeout(60):
