@@ -1,10 +1,13 @@
 """Topics that lose records, or are made anew, against a real broker. Case C7."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.structs import TopicPartition
+from pymongo import AsyncMongoClient
 from tests.folding import actors, everything, fold_until, produce, status_of, total
 from tests.fresh import remade
 from tests.given import item, payment, place, value
@@ -49,6 +52,22 @@ async def test_c7_records_deleted_before_a_running_shard_read_them_are_said(
             await _delete_before(given, 51)
         await until(lambda: total(host, "folded") == 52)
     assert "records were deleted before they were read" in capsys.readouterr().out
+
+
+async def test_c7_a_shard_does_not_wait_for_records_that_will_never_come(
+    given: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """MongoDB says that a dead owner had read further than the topic goes, and that ends with a marker."""
+    producer = AIOKafkaProducer(bootstrap_servers=given.kafka, transactional_id="a-connector")
+    async with producer, producer.transaction():
+        topic, key, body = value(item())
+        await producer.send_and_wait(topic, body, key, partition=0)
+    async with AsyncMongoClient[dict[str, Any]](given.mongo) as client:
+        claims = client[given.mongo_database]["snacksClaims"]
+        await claims.insert_one({"_id": 0, "epoch": 1, "ahead": [[CDC_TOPICS[0], 9]]})
+    await produce(given, value(place()))
+    await fold_until(given, folded=2)
+    assert "MongoDB holds records that the topic has lost" in capsys.readouterr().out
 
 
 async def _delete_before(settings: Settings, offset: int) -> None:

@@ -15,7 +15,7 @@ GROUPS = {
 }
 CASES = [f"{group}{number}" for group, numbers in GROUPS.items() for number in numbers]
 ROWS = dict(re.findall(r"^\| ([A-H]\d+) \| (.+) \|$", MAP, re.MULTILINE))
-NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5}
+NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 
 
 def test_every_case_is_in_the_map_and_in_its_order() -> None:

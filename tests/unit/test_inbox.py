@@ -45,6 +45,19 @@ def test_it_has_caught_up_once_all_that_a_former_owner_wrote_waits() -> None:
     assert beyond.caught_up, "a topic that ends before it has no more"
 
 
+def test_what_is_no_more_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    records = Log().rows(*(item(item_id=str(number)) for number in range(5)))
+    waiting = filled(records, item_detail=7)
+    assert waiting.behind() == [ITEMS]
+    waiting.passed(ITEMS, 7)
+    assert waiting.caught_up
+    waiting.passed(ITEMS, 3)
+    assert waiting.expects(ITEMS) == 7, "never back"
+    assert "has lost" not in capsys.readouterr().out
+    Inbox(0).begin({}, {ITEMS: 50}, {ITEMS: 6})
+    assert "MongoDB holds records that the topic has lost" in capsys.readouterr().out
+
+
 def test_only_what_is_needed_to_catch_up_is_read_on_when_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox, "BACKLOG_RECORDS", 5)
     records = Log().rows(*(item(item_id=str(number)) for number in range(6)))

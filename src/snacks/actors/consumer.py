@@ -17,6 +17,8 @@ from snacks.config import Settings
 log = structlog.get_logger(__name__)
 
 HEARTBEAT = 1.0
+SHORTLY = 2.0
+"""Seconds for what is asked between two polls: all shards wait meanwhile."""
 
 StartReading = Callable[[int, dict[str, int]], Awaitable[tuple[dict[str, int], dict[str, int]]]]
 """Makes the consumer read a shard's partitions from these next offsets by topic on. Returns those that it
@@ -77,14 +79,24 @@ async def seek(
     return taken, {source.topic: end for source, end in ends.items()}
 
 
-async def tell_missing(consumer: AIOKafkaConsumer, gaps: Mapping[TopicPartition, int], within: float) -> None:
+async def position(consumer: AIOKafkaConsumer, source: TopicPartition) -> int | None:
+    """The offset before which all was delivered or is no more; None if that is not known now."""
+    try:
+        async with asyncio.timeout(SHORTLY):
+            offset: int = await consumer.position(source)
+    except (KafkaError, TimeoutError):
+        return None
+    return offset
+
+
+async def tell_missing(consumer: AIOKafkaConsumer, gaps: Mapping[TopicPartition, int]) -> None:
     """Say loudly that records were deleted before they were read: aiokafka reads on at the first one left.
 
     `gaps`: the offsets that were expected where later ones came. The marks of a connector's transactions
-    leave such gaps too; then the topic still begins before them. `within`: seconds for the broker's answer.
+    leave such gaps too; then the topic still begins before them.
     """
     try:
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(SHORTLY):
             begins = await consumer.beginning_offsets(gaps)
     except (KafkaError, TimeoutError) as error:
         log.warning("offsets were skipped, and it is not known why", error=repr(error))

@@ -165,10 +165,11 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
             gaps = self._hand_over(batch)
             self._push_back(consumer)
             if gaps:
-                await group_consumer.tell_missing(consumer, gaps, self._settings.commit_timeout)
+                await group_consumer.tell_missing(consumer, gaps)
             if loop.time() >= commit_at:
                 commit_at = loop.time() + GROUP_COMMIT_EVERY
                 await self._commit_group(consumer)
+                await self._pass_gaps(consumer)
                 group_consumer.check_alive(consumer)
                 group_consumer.check_ends(
                     consumer, {n: one.offsets for n, one in self._shards.items() if one.running}
@@ -188,6 +189,14 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                     gaps[source] = expected
                 shard.offer(records)
         return gaps
+
+    async def _pass_gaps(self, consumer: AIOKafkaConsumer) -> None:
+        """Tell shards that wait for records that these are no more, or were none: all that came they have."""
+        for partition, shard in list(self._shards.items()):
+            for topic in shard.behind():
+                offset = await group_consumer.position(consumer, TopicPartition(topic, partition))
+                if offset is not None and self._shards.get(partition) is shard and topic in shard.behind():
+                    shard.passed(topic, offset)
 
     def _push_back(self, consumer: AIOKafkaConsumer) -> None:
         """Read on only for shards that keep up: the memory of what waits is bounded."""

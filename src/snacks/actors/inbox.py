@@ -11,7 +11,7 @@ BACKLOG_RECORDS = 12_000
 CYCLE_BYTES, BACKLOG_BYTES = 32 * 1024 * 1024, 64 * 1024 * 1024
 """Bytes of keys and values, for records that are much larger: of a cycle, and of what waits."""
 
-FAR_AHEAD = 50_000
+FAR_AHEAD = 30_000
 """More records than this are no cycle that a dead owner did not commit, but topics that lost records or were
 made anew: they would not fit into memory, nor into a transaction."""
 
@@ -38,6 +38,13 @@ class Inbox:
         self._next = dict(offsets)
         reached = {topic: min(offset, ends.get(topic, 0)) for topic, offset in ahead.items()}
         self._ahead = {topic: offset for topic, offset in reached.items() if offset > self.expects(topic)}
+        lost = {topic: offset for topic, offset in ahead.items() if offset > ends.get(topic, 0)}
+        if lost:
+            log.error(
+                "MongoDB holds records that the topic has lost: compare with MySQL",
+                shard=self._shard,
+                next=lost,
+            )
         records = sum(offset - self.expects(topic) for topic, offset in self._ahead.items())
         if records > FAR_AHEAD:
             self._ahead = {}
@@ -62,10 +69,18 @@ class Inbox:
         """The offset of the topic's record that comes next."""
         return self._next.get(topic, 0)
 
+    def behind(self) -> list[str]:
+        """The topics of which not all came that a former owner wrote to MongoDB and did not commit."""
+        return [topic for topic, offset in self._ahead.items() if self.expects(topic) < offset]
+
+    def passed(self, topic: str, offset: int) -> None:
+        """Before this offset nothing comes any more: records were deleted, or there never were any."""
+        self._next[topic] = max(self.expects(topic), offset)
+
     @property
     def caught_up(self) -> bool:
         """Whether all that a former owner wrote to MongoDB and did not commit waits here, or was taken."""
-        return all(self._next.get(topic, 0) >= offset for topic, offset in self._ahead.items())
+        return not self.behind()
 
     @property
     def full(self) -> bool:
@@ -74,7 +89,7 @@ class Inbox:
 
     def wants(self, topic: str) -> bool:
         """Whether more of the topic should be read now."""
-        return not self.full or self._next.get(topic, 0) < self._ahead.get(topic, 0)
+        return not self.full or self.expects(topic) < self._ahead.get(topic, 0)
 
     def take(self, most: int) -> list[ConsumerRecord]:
         """The first records: up to `most`, and not too many bytes, but as far as what is `ahead`."""

@@ -98,6 +98,15 @@ class Shard:
         """The offset of the topic's record that comes next; of no meaning before the shard runs."""
         return self._inbox.expects(topic)
 
+    def behind(self) -> list[str]:
+        """The topics without whose next records it folds nothing."""
+        return self._inbox.behind() if self._state is State.RUNNING else []
+
+    def passed(self, topic: str, offset: int) -> None:
+        """The topic is read beyond this offset, and no record came."""
+        self._inbox.passed(topic, offset)
+        self._wake.set()
+
     def wants(self, topic: str) -> bool:
         """True if the host should read the topic on for this shard."""
         return self._state is State.RUNNING and self._inbox.wants(topic)

@@ -147,7 +147,10 @@ function watch() {
       told = true;
       show(message.orderStatus, message.times?.changed ?? Date.now());
     },
-    gone() { text(byId("news"), "The kitchen has taken this order off its list."); },
+    gone() {
+      told = true;
+      text(byId("news"), "The kitchen has taken this order off its list.");
+    },
     state(name) {
       byId("lost").hidden = name === "live";
       text(byId("lost"), name === "live" ? "" : "We have lost sight of the kitchen for a moment. Trying again by itself; your wish is safe.");
