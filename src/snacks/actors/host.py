@@ -2,14 +2,14 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
 from snacks.actors import consumer as group_consumer
-from snacks.actors import members
+from snacks.actors import feeding, members
 from snacks.actors.room import Room
 from snacks.actors.shard import RETRY_FIRST, RETRY_LONGEST, Shard
 from snacks.actors.sources import TopicRemade
@@ -162,14 +162,14 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 raise Wedged(self._wedged)
             batch = await consumer.getmany(timeout_ms=int(POLL_TIMEOUT * 1000), max_records=POLL_RECORDS)
             # Nothing is awaited between here and the hand-over: a rebalance cannot come in between.
-            gaps = self._hand_over(batch)
-            self._push_back(consumer)
+            gaps = feeding.hand_over(self._shards, batch)
+            feeding.push_back(self._shards, consumer)
             if gaps:
                 await group_consumer.tell_missing(consumer, gaps)
             if loop.time() >= commit_at:
                 commit_at = loop.time() + GROUP_COMMIT_EVERY
                 await self._commit_group(consumer)
-                await self._pass_gaps(consumer)
+                await feeding.pass_gaps(self._shards, consumer)
                 group_consumer.check_alive(consumer)
                 group_consumer.check_ends(
                     consumer, {n: one.offsets for n, one in self._shards.items() if one.running}
@@ -178,47 +178,9 @@ class OrderHost(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
                 if task.done():
                     task.result()  # a shard that died of a defect must stop the process from going on
 
-    def _hand_over(self, batch: dict[TopicPartition, Sequence[ConsumerRecord]]) -> dict[TopicPartition, int]:
-        """Give the shards their records. Returns the offsets that were expected where later ones came."""
-        gaps = {}
-        for source, records in batch.items():
-            shard = self._shards.get(source.partition)
-            if shard is not None and records:
-                expected = shard.expects(source.topic)
-                if shard.running and records[0].offset > expected:
-                    gaps[source] = expected
-                shard.offer(records)
-        return gaps
-
-    async def _pass_gaps(self, consumer: AIOKafkaConsumer) -> None:
-        """Tell shards that wait for records that these are no more, or were none: all that came they have."""
-        for partition, shard in list(self._shards.items()):
-            for topic in shard.behind():
-                offset = await group_consumer.position(consumer, TopicPartition(topic, partition))
-                if offset is not None and self._shards.get(partition) is shard and topic in shard.behind():
-                    shard.passed(topic, offset)
-
-    def _push_back(self, consumer: AIOKafkaConsumer) -> None:
-        """Read on only for shards that keep up: the memory of what waits is bounded."""
-        paused = consumer.paused()
-        for source in consumer.assignment():
-            shard = self._shards.get(source.partition)
-            if shard is None:
-                continue
-            if not shard.wants(source.topic):
-                if source not in paused:
-                    consumer.pause(source)
-            elif source in paused:
-                consumer.resume(source)
-
     async def _commit_group(self, consumer: AIOKafkaConsumer) -> None:
         """The group's offsets, so that other tools show lag. Nothing depends on them."""
-        offsets = {
-            TopicPartition(topic, partition): offset
-            for partition, shard in self._shards.items()
-            for topic, offset in shard.offsets.items()
-            if shard.running
-        }
+        offsets = feeding.folded(self._shards)
         news = {source: offset for source, offset in offsets.items() if self._committed.get(source) != offset}
         if not news:
             return
