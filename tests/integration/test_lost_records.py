@@ -13,7 +13,7 @@ from tests.fresh import remade
 from tests.given import item, payment, place, value
 from tests.waiting import until
 
-from snacks.actors.shard import Shard
+from snacks.actors.inbox import Inbox
 from snacks.cdc import CDC_TOPICS, topics
 from snacks.cdc.topics import CHECKPOINTS
 from snacks.config import Settings
@@ -45,7 +45,7 @@ async def test_c7_records_deleted_before_a_running_shard_read_them_are_said(
         await produce(given, *map(value, (item(), place())))
         await until(lambda: total(host, "folded") == 2)
         with monkeypatch.context() as patched:
-            patched.setattr(Shard, "wants", lambda *_: False)  # as if it did not keep up
+            patched.setattr(Inbox, "wants", lambda *_: False)  # as if it did not keep up
             turns = host._turns
             await until(lambda: host._turns > turns + 2)
             await produce(given, *[value(item(f"kit-{number}")) for number in range(2, 102)])

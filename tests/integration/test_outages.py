@@ -98,8 +98,8 @@ async def test_while_mongodb_is_frozen_what_waits_is_bounded_and_nothing_is_lost
 
             def full() -> bool:
                 first = host._shards[0]
-                most["waiting"] = max(most["waiting"], len(first._inbox))
-                return first._inbox.full and "MongoDB does not answer" in host.status().reason
+                most["waiting"] = max(most["waiting"], len(first.inbox))
+                return first.inbox.full and "MongoDB does not answer" in host.status().reason
 
             await until(full)
             turns = host._turns

@@ -16,7 +16,7 @@ def hand_over(
     for source, records in batch.items():
         shard = shards.get(source.partition)
         if shard is not None and records:
-            expected = shard.expects(source.topic)
+            expected = shard.inbox.expects(source.topic)
             if shard.running and records[0].offset > expected:
                 gaps[source] = expected
             shard.offer(records)
@@ -30,7 +30,7 @@ def push_back(shards: Mapping[int, Shard], consumer: AIOKafkaConsumer) -> None:
         shard = shards.get(source.partition)
         if shard is None:
             continue
-        if not shard.wants(source.topic):
+        if not (shard.running and shard.inbox.wants(source.topic)):
             if source not in paused:
                 consumer.pause(source)
         elif source in paused:
@@ -39,10 +39,10 @@ def push_back(shards: Mapping[int, Shard], consumer: AIOKafkaConsumer) -> None:
 
 async def pass_gaps(shards: Mapping[int, Shard], consumer: AIOKafkaConsumer) -> None:
     """Tell shards that wait for records that these are no more, or were none: all that came they have."""
-    for partition, shard in list(shards.items()):
-        for topic in shard.behind():
+    for partition, shard in [(partition, one) for partition, one in shards.items() if one.running]:
+        for topic in shard.inbox.behind():
             offset = await group_consumer.position(consumer, TopicPartition(topic, partition))
-            if offset is not None and shards.get(partition) is shard and topic in shard.behind():
+            if offset is not None and shard.running:
                 shard.passed(topic, offset)
 
 

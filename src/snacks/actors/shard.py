@@ -64,6 +64,7 @@ class Shard:
     ) -> None:
         """`elsewhere(order_id, partition)` names another shard of this process that has the order."""
         self.partition = partition
+        self.inbox = Inbox(partition)
         self.offsets: dict[str, int] = {}
         self.steps = 0
         """Goes up with whatever the shard does, also in vain: one that is busy and takes no step hangs."""
@@ -76,7 +77,6 @@ class Shard:
         self._reason = ""
         self._orders = Orders(partition, elsewhere)
         self._claim: Claim | None = None
-        self._inbox = Inbox(partition)
         self._room = room
         self._in_cycle = False
         self._most = self._tried = CYCLE_RECORDS
@@ -91,25 +91,13 @@ class Shard:
     def offer(self, records: Sequence[ConsumerRecord]) -> None:
         """Take records of one topic to fold. Before the shard runs they are dropped: it will seek."""
         if self._state is State.RUNNING and records:
-            self._inbox.put(records)
+            self.inbox.put(records)
             self._wake.set()
-
-    def expects(self, topic: str) -> int:
-        """The offset of the topic's record that comes next; of no meaning before the shard runs."""
-        return self._inbox.expects(topic)
-
-    def behind(self) -> list[str]:
-        """The topics without whose next records it folds nothing."""
-        return self._inbox.behind() if self._state is State.RUNNING else []
 
     def passed(self, topic: str, offset: int) -> None:
         """The topic is read beyond this offset, and no record came."""
-        self._inbox.passed(topic, offset)
+        self.inbox.passed(topic, offset)
         self._wake.set()
-
-    def wants(self, topic: str) -> bool:
-        """True if the host should read the topic on for this shard."""
-        return self._state is State.RUNNING and self._inbox.wants(topic)
 
     @property
     def running(self) -> bool:
@@ -120,7 +108,7 @@ class Shard:
     def busy(self) -> bool:
         """True if it has something to do now, and need not wait for other shards first."""
         work = self._in_cycle or (
-            self._inbox and self._inbox.caught_up and self.partition not in self._room.queue
+            self.inbox and self.inbox.caught_up and self.partition not in self._room.queue
         )
         return self._state is not State.RUNNING or bool(work)
 
@@ -178,7 +166,7 @@ class Shard:
                 pause = RETRY_FIRST if self._counts["cycles"] > cycles else min(pause * 2, RETRY_LONGEST)
         finally:
             self._to(State.DRAINING)
-            self._inbox.clear()
+            self.inbox.clear()
             await self._checkpoint.close()
             await self._release()
             self._to(State.CLOSED)
@@ -187,7 +175,7 @@ class Shard:
         """Fence, restore, and read on from where the checkpoint says."""
         self._to(State.FENCING)
         self._in_cycle = False
-        self._inbox.clear()
+        self.inbox.clear()
         await self._checkpoint.fence()
         self._step()
         await self._release()
@@ -202,18 +190,18 @@ class Shard:
         # Nothing is awaited between the seek in there and RUNNING: no record from elsewhere gets in.
         self.offsets, ends = await self._start_reading(self.partition, restored.offsets)
         self._marks = {topic: one for topic, one in restored.marks.items() if topic in restored.offsets}
-        self._inbox.begin(self.offsets, self._claim.ahead, ends)
+        self.inbox.begin(self.offsets, self._claim.ahead, ends)
         self._to(State.RUNNING)
-        self._reason = "" if self._inbox.caught_up else "reads on to where a former owner's documents are"
+        self._reason = "" if self.inbox.caught_up else "reads on to where a former owner's documents are"
         log.info("shard runs", shard=self.partition, orders=len(self._orders), offsets=self.offsets)
 
     async def _serve(self) -> None:
         while not self._drain.is_set():
-            if not self._inbox or not self._inbox.caught_up:
+            if not self.inbox or not self.inbox.caught_up:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            async with self._room.for_cycle(self.partition, len(self._inbox)):
+            async with self._room.for_cycle(self.partition, len(self.inbox)):
                 if self._drain.is_set():
                     return
                 self._in_cycle = True
@@ -223,7 +211,7 @@ class Shard:
     async def _cycle(self) -> None:
         """Decode, fold, emit, commit: whatever dies in between, the same records are folded again."""
         self._reason = ""
-        records = self._inbox.take(self._most)
+        records = self.inbox.take(self._most)
         self._tried = len(records)
         batch = read(records, self.offsets, self._marks)
         outcomes = await self._orders.fold(batch, self._step)
@@ -296,7 +284,7 @@ class Shard:
 
     def _fail(self, reason: str) -> None:
         self._to(State.FENCING)  # it takes no more records, and what it has is read again
-        self._inbox.clear()
+        self.inbox.clear()
         self._reason = reason[:300]
         log.warning("shard starts over", shard=self.partition, reason=self._reason)
 

@@ -27,7 +27,7 @@ from snacks.domain.order import NEW, encode
 
 
 async def _commit_before_write(self: Any) -> None:
-    records = self._inbox.take(len(self._inbox))
+    records = self.inbox.take(len(self.inbox))
     batch = orders.read(records, self.offsets)
     outcomes = await self._orders.fold(batch)
     states = orders.checkpoints(outcomes)

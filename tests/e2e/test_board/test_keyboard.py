@@ -40,33 +40,14 @@ async def test_the_keyboard_alone_fulfils_ships_and_opens_an_order(board: Page, 
 async def test_who_leaves_an_order_quickly_keeps_the_focus_where_it_is(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     await card(board, order_id, "PAID").locator(".open").click()
-    # The browser tells that a dialog was closed after it was: a quick Tab comes before that.
-    await board.evaluate(
-        """async (id) => {
-            const dialog = document.getElementById("order");
-            const told = new Promise((resolve) => dialog.addEventListener("close", resolve));
-            dialog.close();
-            document.querySelector(`.card[data-id="${id}"] .act`).focus();
-            await told;
-        }""",
-        order_id,
-    )
+    await close(board, order_id, ".act", "focus")
     await expect(card(board, order_id).locator(".act")).to_be_focused()
 
 
 async def test_an_order_that_is_opened_again_quickly_is_followed(board: Page, teller: Teller) -> None:
     order_id = await paid(teller)
     await card(board, order_id, "PAID").locator(".open").click()
-    await board.evaluate(
-        """async (id) => {
-            const dialog = document.getElementById("order");
-            const told = new Promise((resolve) => dialog.addEventListener("close", resolve));
-            dialog.close();
-            document.querySelector(`.card[data-id="${id}"] .open`).click();
-            await told;
-        }""",
-        order_id,
-    )
+    await close(board, order_id, ".open", "click")
     await teller.fulfil(order_id)
     await expect(board.locator("#order-status")).to_have_text("FULFILLED")
 
@@ -105,6 +86,20 @@ async def test_a_double_click_does_one_step_only(board: Page, teller: Teller) ->
     await expect(act).to_have_text("Minions: ship")
     await board.evaluate(press, [order_id, 2, 10_900])  # who presses on and on, though
     await expect(card(board, order_id, "SHIPPED")).to_be_visible()
+
+
+async def close(board: Page, order_id: str, button: str, then: str) -> None:
+    """Close the order and do this with its card's button before the browser tells that it was closed."""
+    await board.evaluate(
+        """async ([id, button, then]) => {
+            const dialog = document.getElementById("order");
+            const told = new Promise((resolve) => dialog.addEventListener("close", resolve));
+            dialog.close();
+            document.querySelector(`.card[data-id="${id}"] ${button}`)[then]();
+            await told;
+        }""",
+        [order_id, button, then],
+    )
 
 
 async def tab_until(page: Page, condition: str) -> None:
